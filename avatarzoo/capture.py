@@ -1,0 +1,135 @@
+"""CaptureSummary: what a model keeps of the capture it was trained on, so that a checkpoint alone renders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from avatarzoo.batch import Group
+
+
+@dataclass
+class Topology(Group):
+    """A triangle mesh with wedge UVs.
+
+    Attributes:
+        triangles: F,3 int32 vertex ids.
+        uvs: U,2 float32 in 0..1, v up; several may belong to one vertex (seams).
+        uv_triangles: F,3 int32 ids into ``uvs``, corner by corner beside ``triangles``.
+    """
+
+    triangles: Tensor
+    uvs: Tensor
+    uv_triangles: Tensor
+
+
+@dataclass
+class CameraTable(Group):
+    """The capture's cameras at the height they are read at.
+
+    Attributes:
+        names: C names.
+        K, R, t: as in ``batch.Camera``; C,3,3 / C,3,3 / C,3.
+        size: (height, width).
+        views: named views, e.g. {"Front": "400002"}.
+    """
+
+    names: list[str]
+    K: Tensor
+    R: Tensor
+    t: Tensor
+    size: tuple[int, int]
+    views: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class CaptureSummary(Group):
+    """Plain tensors, numbers and strings of a capture; training frames only. It travels in the checkpoint.
+
+    Attributes:
+        name: the capture's name.
+        topology: of the tracked mesh.
+        cameras: the table of cameras.
+        vertex_mean: V,3 float32 mm, mean tracked mesh of the training frames, face-centric.
+        vertex_std: mm, root of the scalar variance of the training vertices around their mean.
+        texture_mean: 3,T,T float32 0..1 mean of the average textures where seen, holes filled; row 0 at v = 0.
+        texture_std: in 0..1, root of the scalar variance of the average textures around their mean, where seen.
+        colour_mean: 3 float32, mean colour of the seen texels of ``texture_mean``.
+        colour_axes: 3,3 float32; columns are the principal axes of the seen colours, each times its standard deviation.
+        regions: masks by name ("mouth", "eyes"), R,R bool, row 0 at v = 0; empty if the capture names none.
+        neutral_vertices: V,3 mm: the training frame nearest to the mean.
+        neutral_average, neutral_coverage: 3,T,T and 1,T,T: that frame's average texture (a neutral code's inputs).
+        neutral_arkit: 52 weights of that frame, or None.
+        head_pose: 3,4 mm, that frame's head pose.
+        tables: names of segments, frames, cameras and subjects, as in ``batch.Meta``.
+    """
+
+    name: str
+    topology: Topology
+    cameras: CameraTable
+    vertex_mean: Tensor
+    vertex_std: float
+    texture_mean: Tensor
+    texture_std: float
+    colour_mean: Tensor
+    colour_axes: Tensor
+    regions: dict[str, Tensor]
+    neutral_vertices: Tensor
+    neutral_average: Tensor
+    neutral_coverage: Tensor
+    head_pose: Tensor
+    tables: dict[str, list[str]]
+    neutral_arkit: Tensor | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return nested dicts of tensors, numbers and strings (``torch.load(weights_only=True)`` reads them)."""
+        return _plain(self)
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> CaptureSummary:
+        """Build a summary from what ``to_plain`` returned.
+
+        Args:
+            plain: nested dicts.
+
+        Raises:
+            KeyError: a field without a default is missing.
+        """
+        values = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+        values["topology"] = Topology(**plain["topology"])
+        cameras = dict(plain["cameras"])
+        cameras["size"] = tuple(cameras["size"])
+        values["cameras"] = CameraTable(**cameras)
+        return cls(**values)
+
+    def region_at(self, name: str, uv: Tensor) -> Tensor:
+        """Look a region mask up at surface coordinates.
+
+        Args:
+            name: a key of ``regions``.
+            uv: ...,2 float in 0..1.
+
+        Returns:
+            ... bool; False everywhere when the capture does not name the region.
+        """
+        mask = self.regions.get(name)
+        if mask is None:
+            return torch.zeros(uv.shape[:-1], dtype=torch.bool, device=uv.device)
+        side = mask.shape[0]
+        index = (uv * side).long().clamp(0, side - 1)
+        return mask.to(uv.device)[index[..., 1], index[..., 0]]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Group):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}  # type: ignore[arg-type]
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    if isinstance(value, tuple):
+        return list(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return value

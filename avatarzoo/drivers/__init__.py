@@ -1,0 +1,1 @@
+"""Signals in the batch to latent codes."""

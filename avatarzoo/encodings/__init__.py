@@ -1,0 +1,1 @@
+"""Encodings of surface coordinates or points into features."""

@@ -1,0 +1,1 @@
+"""Cameras, meshes, UV resampling, Laplacians."""

@@ -1,0 +1,1 @@
+"""Loss terms, one per name."""

@@ -1,0 +1,1 @@
+"""Pure metric functions with masks, and thin torchmetrics classes over them."""

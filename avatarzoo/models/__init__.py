@@ -1,0 +1,1 @@
+"""Avatar families; each folder reads top-down in the order data flows."""

@@ -1,0 +1,113 @@
+"""The contract of every family: bind to a capture, name the parts, predict what the losses need, render."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.capture import CaptureSummary
+
+
+class Model(nn.Module, ABC):
+    """A trainable component that knows no trainer.
+
+    Constructors take the collaborating parts before ``*`` as a mapping ``parts`` (e.g. "encoding", "driver", "warp",
+    "rasterizer"; see ``uses``) and configuration after it. Shapes that depend on the capture are made in ``bind``.
+
+    Attributes:
+        uses: kinds of components the model is built with; the recipe names them at its top level.
+        requires: dotted paths into HeadBatch the model reads; a trailing "?" marks what may be absent.
+        test_inputs: what of a test frame the model sees: "none", "tracked mesh", "pictures" or "parameters"
+            (leaderboards group by it).
+    """
+
+    uses: tuple[str, ...] = ()
+    requires: tuple[str, ...] = ()
+    test_inputs: str = "none"
+    #: progress of the run in 0..1, set before every step; schedules inside models read it.
+    progress: float = 0.0
+    config: dict[str, Any]
+
+    @abstractmethod
+    def bind(self, summary: CaptureSummary) -> None:
+        """Make the parameters and buffers that depend on the capture.
+
+        Called once, before weights are loaded or optimised; afterwards the state dict is complete.
+
+        Args:
+            summary: of the capture trained on, or from the checkpoint.
+        """
+
+    @abstractmethod
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts by name: what optimisers, freezing, counting and export refer to."""
+
+    @abstractmethod
+    def predict(self, batch: HeadBatch, phase: str, carry: dict[str, Any]) -> Prediction:
+        """Compute everything the loss terms of a phase need.
+
+        Args:
+            batch: the batch.
+            phase: the phase's name in the recipe.
+            carry: passes tensors between the phases of one step; starts empty at each step.
+        """
+
+    def after_step(self, batch: HeadBatch, prediction: Prediction, average: Callable[[Tensor], Tensor]) -> None:
+        """Update running averages after an optimiser step.
+
+        Args:
+            batch: the batch of the step.
+            prediction: of the step's last phase.
+            average: means a tensor over all processes; every statistic has to pass through it.
+        """
+
+
+class Avatar(Model):
+    """A model that renders pictures of a head."""
+
+    @abstractmethod
+    def render(self, batch: HeadBatch) -> Prediction:
+        """Render the batch's cameras deterministically, as at test time.
+
+        Args:
+            batch: needs ``requires``, except pictures of the view being rendered.
+
+        Returns:
+            image, coverage, depth and (for meshes) vertices; ``extras["mesh_triangles"]`` (F,3 int32) beside vertices,
+            ``extras["raster"]`` B,H,W,4 and ``extras["uv"]`` B,H,W,2 where the model rasterizes.
+        """
+
+
+class Tracker(Model):
+    """A model that turns pictures into driving parameters."""
+
+    @abstractmethod
+    def track(self, batch: HeadBatch) -> dict[str, Tensor]:
+        """Return driving parameters by name."""
+
+
+def seeded_normal(shape: tuple[int, ...], keys: Tensor) -> Tensor:
+    """Draw standard normal noise that is a pure function of the samples' keys.
+
+    Args:
+        shape: of one sample.
+        keys: B int64, ``batch.meta.noise_key``.
+
+    Returns:
+        B,*shape float32 on the keys' device; the same whatever the batch, the process or the worker.
+    """
+    rows = []
+    for key in keys.tolist():
+        generator = torch.Generator().manual_seed(key)
+        rows.append(torch.randn(shape, generator=generator))
+    return torch.stack(rows).to(keys.device)
+
+
+def parameter_counts(model: Model) -> dict[str, int]:
+    """Return the number of parameters of each part, for records and ``avatarzoo list``."""
+    return {name: sum(p.numel() for p in part.parameters()) for name, part in model.parts().items()}

@@ -1,0 +1,1 @@
+"""Rasterizers behind one interface, with nvdiffrast's conventions."""

@@ -1,0 +1,1 @@
+"""Datamodules: captures on disk or made on the spot, read into HeadBatch."""
