@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
+from avatarzoo.capture import CaptureSummary
+
 
 class Encoding(nn.Module, ABC):
     """Map coordinates in 0..1 (surface u, v, or normalised points) to features.
@@ -31,3 +33,6 @@ class Encoding(nn.Module, ABC):
         Returns:
             N,out_dim in the dtype of the parameters (of the points, without parameters).
         """
+
+    def bind(self, summary: CaptureSummary) -> None:
+        """Take what the encoding needs from the capture; called once, before weights are loaded."""

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from avatarzoo.batch import HeadBatch, Prediction
@@ -89,23 +88,6 @@ class Tracker(Model):
     @abstractmethod
     def track(self, batch: HeadBatch) -> dict[str, Tensor]:
         """Return driving parameters by name."""
-
-
-def seeded_normal(shape: tuple[int, ...], keys: Tensor) -> Tensor:
-    """Draw standard normal noise that is a pure function of the samples' keys.
-
-    Args:
-        shape: of one sample.
-        keys: B int64, ``batch.meta.noise_key``.
-
-    Returns:
-        B,*shape float32 on the keys' device; the same whatever the batch, the process or the worker.
-    """
-    rows = []
-    for key in keys.tolist():
-        generator = torch.Generator().manual_seed(key)
-        rows.append(torch.randn(shape, generator=generator))
-    return torch.stack(rows).to(keys.device)
 
 
 def parameter_counts(model: Model) -> dict[str, int]:

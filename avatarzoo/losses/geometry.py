@@ -1,0 +1,93 @@
+"""Terms on the decoded geometry: stay near the tracked mesh, stay smooth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.losses.base import LossTerm
+from avatarzoo.losses.reduce import masked_mean, power
+from avatarzoo.registry import register
+
+
+@register("loss", "tracked_mesh")
+class TrackedMeshLoss(LossTerm):
+    """Squared distance of S(G) to the tracked vertices, in units of the vertex std, away from the mouth.
+
+    Source: PiCA equation 4, L_M with W_M.
+    """
+
+    requires = ("mesh.vertices",)
+
+    def __init__(self, *, exclude: list[str] = ["mouth"], squared: bool = True) -> None:  # noqa: B006 - a schema default
+        """Name the regions that do not count, and choose the norm."""
+        self.exclude, self.squared, self.std = exclude, squared, 1.0
+
+    def bind(self, summary: CaptureSummary) -> None:
+        """Find the vertices outside the excluded regions."""
+        topology = summary.topology
+        uv = torch.zeros(len(summary.vertex_mean), 2)
+        uv[topology.triangles.reshape(-1).long()] = topology.uvs[topology.uv_triangles.reshape(-1).long()]
+        inside = torch.zeros(len(uv), dtype=torch.bool)
+        for name in self.exclude:
+            inside |= summary.region_at(name, uv)
+        self.mask, self.std = ~inside, summary.vertex_std
+
+    def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
+        """Return B values (see ``LossTerm``)."""
+        error = (prediction.extras["tracked_vertices"] - batch.mesh.vertices) / self.std
+        mask = self.mask.to(error.device)[None, None].expand(len(error), -1, -1)
+        return power(masked_mean(error.square().transpose(1, 2), mask), self.squared)
+
+
+@register("loss", "smoothness")
+class SmoothnessLoss(LossTerm):
+    """lambda_g (|Dx G|^2 + |Dy G|^2) + lambda_l |W_L L (S(G) - V_mu)|^2, in units of the vertex std.
+
+    Differences are taken between texels of one chart. W_L is higher on the mouth (and hair, where a capture names it).
+
+    Source: PiCA supplement B.2, equation 2.
+    """
+
+    def __init__(
+        self,
+        *,
+        gradient: float = 1.0,
+        laplacian: float = 0.1,
+        high: float = 1.25,
+        low: float = 0.25,
+        of: str = "position",
+        squared: bool = True,
+    ) -> None:
+        """Set the weights.
+
+        Args:
+            gradient: lambda_g.
+            laplacian: lambda_l.
+            high, low: W_L on the mouth, and elsewhere.
+            of: "position": G itself; "offset": G less the mean face's map.
+            squared: mean squares, or their roots.
+        """
+        self.gradient, self.laplacian, self.high, self.low = gradient, laplacian, high, low
+        self.of, self.squared, self.std = of, squared, 1.0
+
+    def bind(self, summary: CaptureSummary) -> None:
+        """Take the unit."""
+        self.std = summary.vertex_std
+
+    def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
+        """Return B values (see ``LossTerm``)."""
+        extras = prediction.extras
+        values, chart = extras["position_map"], extras["chart"]
+        if self.of == "position":
+            values = values + extras["mean_map"]
+        both_x = (chart[:, 1:] & chart[:, :-1])[None, None].expand(len(values), -1, -1, -1)
+        both_y = (chart[1:] & chart[:-1])[None, None].expand(len(values), -1, -1, -1)
+        dx = masked_mean((values[..., 1:] - values[..., :-1]).square(), both_x)
+        dy = masked_mean((values[..., 1:, :] - values[..., :-1, :]).square(), both_y)
+        weight = torch.where(extras["smooth_region"], self.high, self.low)
+        bend = (extras["laplacian"] / self.std * weight[None, :, None]).square().flatten(1).mean(1)
+        gradient = power(dx, self.squared) + power(dy, self.squared)
+        return self.gradient * gradient + self.laplacian * power(bend, self.squared)

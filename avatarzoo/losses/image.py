@@ -1,0 +1,62 @@
+"""Photometric term."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.errors import ConfigError
+from avatarzoo.losses.base import LossTerm
+from avatarzoo.losses.reduce import masked_mean, power
+from avatarzoo.registry import register
+
+
+@register("loss", "image")
+class ImageLoss(LossTerm):
+    """Squared colour error over the pixels the model covers, in units of the capture's texture standard deviation.
+
+    Dividing by the texture std keeps lambda_i in the relation it has to Multiface's normalised textures: the factor on
+    errors of 0..1 pictures is 1 / texture_std (255 / std of 0..255 textures).
+
+    Source: PiCA equation 4, L_I; the text prints a norm without saying whether it is squared or averaged.
+    """
+
+    requires = ("view.image",)
+
+    def __init__(
+        self, *, squared: bool = True, region_weights: dict[str, float] | None = None, chroma_weight: float = 1.0
+    ) -> None:
+        """Choose the norm and what counts more.
+
+        Args:
+            squared: mean of squares; False: the root of it, per image.
+            region_weights: factors on the error of regions of the surface, e.g. {eyes: 4} (not in the paper).
+            chroma_weight: factor on the part of the error that is orthogonal to grey (not in the paper).
+        """
+        self.squared, self.region_weights, self.chroma_weight = squared, region_weights or {}, chroma_weight
+        self.std = 1.0
+
+    def bind(self, summary: CaptureSummary) -> None:
+        """Take the unit and the regions."""
+        self.std, self.summary = summary.texture_std, summary
+        unknown = [name for name in self.region_weights if name not in summary.regions]
+        if unknown and summary.regions:
+            raise ConfigError(
+                f"loss.image.region_weights names {unknown[0]!r}, but the capture has {', '.join(summary.regions)}."
+            )
+
+    def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
+        """Return B values (see ``LossTerm``)."""
+        error = (prediction.image.float() - batch.view.image) / self.std
+        weight = prediction.coverage.float()
+        if self.chroma_weight != 1:
+            grey = error.mean(1, keepdim=True)
+            error = grey + (error - grey) * self.chroma_weight
+        if self.region_weights and "uv" in prediction.extras:
+            uv = prediction.extras["uv"].detach()
+            for name, factor in self.region_weights.items():
+                inside = self.summary.region_at(name, uv)[:, None]
+                error = torch.where(inside & (weight > 0), error * factor**0.5, error)
+        return power(masked_mean(error.square(), weight), self.squared)

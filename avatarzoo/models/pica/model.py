@@ -1,0 +1,181 @@
+"""PiCA: a code grows into a position map and an expression map; covered pixels are shaded by a 307-parameter SIREN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from avatarzoo import registry
+from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.errors import ConfigError
+from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip, view_vector
+from avatarzoo.geometry.uv import sample_map
+from avatarzoo.models.base import Avatar
+from avatarzoo.models.pica.decoders import MapDecoder
+from avatarzoo.models.pica.mesh import PicaMesh
+from avatarzoo.models.pica.pixel_decoder import PixelDecoder
+from avatarzoo.registry import register
+
+
+@register("model", "pica")
+class PiCA(Avatar):
+    """Pixel Codec Avatar: dense mesh and local expression codes from a latent code, colour per covered pixel.
+
+    Source: Ma et al., Pixel Codec Avatars, CVPR 2021; what the text leaves open is an option here.
+    """
+
+    uses = ("driver", "encoding", "rasterizer")
+
+    def __init__(
+        self,
+        parts: Mapping[str, Any],
+        *,
+        position_size: int = 256,
+        latent_channels: int = 4,
+        latent_size: int = 8,
+        geometry_channels: list[int] = [32, 16, 16, 8],  # noqa: B006 - a schema default, never changed
+        expression_channels: list[int] = [32, 16, 16, 8],  # noqa: B006
+        code_dim: int = 4,
+        block: str = "D+",
+        upsample: str = "bilinear",
+        weight_norm: bool = False,
+        geometry_residual: str = "mean",
+        mesh: str = "dense",
+        omega: float = 30.0,
+        hidden: int = 8,
+        colour_space: str = "scalar",
+        colour_base: str = "mean_colour",
+        xyz_gradient: bool = False,
+        mean_mesh_rate: float = 1.0e-4,
+        mean_mesh_fraction: float | None = None,
+    ) -> None:
+        """Build everything that does not depend on the capture.
+
+        Args:
+            parts: configuration of driver, encoding and rasterizer.
+            position_size: side P of the position and expression maps.
+            latent_channels, latent_size: the code is latent_channels x latent_size x latent_size.
+            geometry_channels, expression_channels: of the blocks before the last; log2(P / latent_size) - 1 of them.
+            code_dim: channels of the expression map.
+            block: layout of the decoder blocks (``decoders.BLOCKS``).
+            upsample: "bilinear" or "nearest".
+            weight_norm: on the decoders' untied convolutions.
+            geometry_residual: "mean": vertices are the mean face plus vertex std times the decoded map; "none": the map is
+                the position itself, in units of the vertex std.
+            mesh: "dense" (a vertex per covered texel) or "tracked" (the capture's topology: the paper's Coarse).
+            omega: frequency of the sines.
+            hidden: width of the pixel SIREN.
+            colour_space, colour_base: see ``PixelDecoder``.
+            xyz_gradient: let the image loss reach the geometry through the pixel decoder's positions too (B.3 advises against).
+            mean_mesh_rate: of the moving average V_mu per step.
+            mean_mesh_fraction: when given, V_mu's time constant is this fraction of the run instead (short runs).
+        """
+        super().__init__()
+        blocks = len(geometry_channels) + 1
+        if latent_size * 2**blocks != position_size or len(expression_channels) + 1 != blocks:
+            raise ConfigError(
+                f"model.position_size={position_size} needs log2({position_size}/{latent_size}) - 1 entries in geometry_channels "
+                f"and expression_channels, got {len(geometry_channels)} and {len(expression_channels)}."
+            )
+        if geometry_residual not in ("mean", "none"):
+            raise ConfigError(f"model.geometry_residual is 'mean' or 'none', not {geometry_residual!r}.")
+        shape = (latent_channels, latent_size, latent_size)
+        self.rasterizer = registry.build("rasterizer", parts["rasterizer"])
+        self.driver = registry.build("driver", parts["driver"], shape, parts["rasterizer"])
+        self.encoding = registry.build("encoding", parts["encoding"], 2)
+        self.requires = (*self.driver.requires, "mesh.head_pose", "view.camera")
+        self.test_inputs = self.driver.test_inputs
+        side = (latent_size, block, upsample, weight_norm)
+        self.geometry = MapDecoder(latent_channels, [*geometry_channels, 3], *side)
+        self.expression = MapDecoder(latent_channels + 3, [*expression_channels, code_dim], *side)
+        self.pixel_decoder = PixelDecoder(code_dim, self.encoding.out_dim, omega, hidden, colour_space, colour_base)
+        self.mesh = PicaMesh(mesh, position_size, geometry_residual)
+        self.xyz_gradient = xyz_gradient
+        self.mean_mesh_rate, self.mean_mesh_fraction = mean_mesh_rate, mean_mesh_fraction
+
+    def bind(self, summary: CaptureSummary) -> None:
+        """Build the mesh topology and keep the capture's units."""
+        self.driver.bind(summary)
+        self.encoding.bind(summary)
+        self.pixel_decoder.bind(summary)
+        self.mesh.bind(summary, self.rasterizer)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts: driver, geometry, expression, encoding, pixel_decoder."""
+        names = ("driver", "geometry", "expression", "encoding", "pixel_decoder")
+        return {name: getattr(self, name) for name in names}
+
+    def predict(self, batch: HeadBatch, phase: str, carry: dict[str, Any]) -> Prediction:
+        """Encode, decode, rasterize and shade, keeping what the loss terms read."""
+        code = self.driver(batch)
+        prediction = self.decode(batch, code.value)
+        prediction.extras |= {"code_mean": code.mean, "code_log_std": code.log_std}
+        prediction.extras |= self.mesh.training_extras(prediction.extras["position_map"], prediction.vertices)
+        return prediction
+
+    def render(self, batch: HeadBatch) -> Prediction:
+        """Render the batch from the code's mean."""
+        return self.decode(batch, self.driver(batch).value)
+
+    def decode(self, batch: HeadBatch, code: Tensor) -> Prediction:
+        """Render a code from the batch's cameras.
+
+        Args:
+            batch: view.camera and mesh.head_pose are read.
+            code: B,4,8,8.
+
+        Returns:
+            image, coverage, depth, vertices; extras: position_map B,3,P,P, raster, uv B,H,W,2, mesh_triangles.
+        """
+        if batch.view is None or batch.mesh is None:
+            raise ConfigError("model 'pica' renders view.camera at mesh.head_pose; the batch lacks one of them.")
+        camera, pose = batch.view.camera, batch.mesh.head_pose
+        position_map = self.geometry(code).float()
+        direction = view_vector(camera, pose)[:, :, None, None].expand(-1, -1, *code.shape[2:])
+        expression_map = self.expression(torch.cat([code, direction], dim=1))
+        vertices = self.mesh.vertices(position_map)
+        with torch.autocast(code.device.type, enabled=False):
+            R, t = face_to_camera(camera, pose)
+            points = to_camera(vertices, R, t)
+            clip = to_clip(points, camera.K, camera.size)
+            raster = self.rasterizer.rasterize(clip, self.mesh.triangles, camera.size)
+            uv = self.rasterizer.interpolate(self.mesh.uvs[None], raster, self.mesh.uv_triangles)
+            depth = self.rasterizer.interpolate(points[..., 2:], raster, self.mesh.triangles)
+        covered = raster[..., 3] > 0
+        image = self._shade(covered, uv, expression_map, vertices, raster)
+        return Prediction(
+            image=image.permute(0, 3, 1, 2),
+            coverage=covered[:, None],
+            depth=depth.permute(0, 3, 1, 2),
+            vertices=vertices,
+            extras={
+                "position_map": position_map,
+                "raster": raster,
+                "uv": uv,
+                "mesh_triangles": self.mesh.triangles,
+            },
+        )
+
+    def _shade(self, covered: Tensor, uv: Tensor, codes: Tensor, vertices: Tensor, raster: Tensor) -> Tensor:
+        # only covered pixels reach the networks: the cost follows what is visible
+        source = vertices if self.xyz_gradient else vertices.detach()
+        with torch.set_grad_enabled(self.xyz_gradient and torch.is_grad_enabled()):
+            xyz = self.rasterizer.interpolate(source, raster if self.xyz_gradient else raster.detach(), self.mesh.triangles)
+        counts = covered.flatten(1).sum(1).tolist()
+        pixels_uv = uv[covered]
+        code = torch.cat(
+            [sample_map(codes[i : i + 1], part)[0] for i, part in enumerate(pixels_uv.split(counts))], dim=0
+        )
+        colours = self.pixel_decoder(code, xyz[covered], self.encoding(pixels_uv), pixels_uv)
+        image = colours.new_zeros(*covered.shape, 3)
+        image[covered] = colours
+        return image
+
+    def after_step(self, batch: HeadBatch, prediction: Prediction, average: Callable[[Tensor], Tensor]) -> None:
+        """Move V_mu towards the batch's mean mesh (supplement equation 3)."""
+        mean = average(prediction.vertices.detach().mean(0))
+        self.mesh.update_mean(mean, self.mean_mesh_rate, self.mean_mesh_fraction, self.progress)
