@@ -152,7 +152,7 @@ def shade(clip: Tensor, triangles: Tensor, owners: Tensor) -> Tensor:
 
 def _to_subpixel(x: Tensor, w: Tensor, size: int) -> Tensor:
     """Return columns or rows in 1/16 pixel from the picture's centre, to the nearest (half to even)."""
-    return (x / w * (SUBPIXELS // 2 * size)).round().long()
+    return (x / w * (SUBPIXELS // 2 * size)).round().clamp(-2 * GUARD, 2 * GUARD).long()
 
 
 def _draw(corners: Tensor, depth: Tensor, image: Tensor, triangle: Tensor, height: int, width: int, keys: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import torch
@@ -148,7 +149,7 @@ def find_owners(clip: Tensor, triangles: Tensor, height: int, width: int, queue_
     Returns:
         B,H*W int64 keys, depth << 31 | triangle; ``EMPTY`` without triangle.
     """
-    kernels = _kernels(clip.device)
+    kernels = _kernels("draw", clip.device)
     images, vertices, _ = clip.shape
     faces = triangles.shape[0]
     keys = torch.full((images, height * width), EMPTY, dtype=torch.int64, device=clip.device)
@@ -189,7 +190,7 @@ def _per_pixel(
     """Launch a kernel over all pixels: a serial thread per image on the CPU, a thread per pixel on CUDA."""
     if images * pixels == 0:
         return
-    kernel = getattr(_kernels(device), name)
+    kernel = getattr(_kernels(name.removesuffix("_backward"), device), name)
     if device.type != "cpu":
         warp_runtime.launch(kernel, (images, pixels), [*arrays, 0, *middle, 1, *last], device)
     elif serial:
@@ -200,13 +201,12 @@ def _per_pixel(
         )
 
 
-def _kernels(device: torch.device) -> Any:
-    """Import and load the kernels at their first use, not when a command only lists what there is."""
+def _kernels(name: str, device: torch.device) -> Any:
+    """Import and load a file of kernels at its first use, not when a command only lists what there is."""
     warp_runtime.start()
-    from avatarzoo.rasterizers import _warp_kernels
-
-    warp_runtime.load(_warp_kernels, device)
-    return _warp_kernels
+    module = importlib.import_module(f"avatarzoo.rasterizers._warp_{name}")
+    warp_runtime.load(module, device)
+    return module
 
 
 def _wrap(tensor: Tensor, width: int = 1) -> Any:
