@@ -13,7 +13,7 @@ from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal
 
 from avatarzoo import registry
-from avatarzoo.errors import ConfigError
+from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.registry import Option
 from avatarzoo.typed import check
 
@@ -49,12 +49,30 @@ class Optimizer:
 
     name: str = "adam"
     lr: float = 1e-3
-    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
-    eps: float = 1e-8
     lr_by_part: dict[str, float] = field(default_factory=dict)
     decay: Literal["none", "cosine"] = "none"
     final: float = 0.05
     warmup: int | float = 0
+    weight_decay: float = 0.0
+
+
+@dataclass
+class Adam(Optimizer):
+    """Adam's own keys; also AdamW's."""
+
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    eps: float = 1e-8
+
+
+@dataclass
+class SGD(Optimizer):
+    """Stochastic gradient descent's own keys."""
+
+    momentum: float = 0.0
+    nesterov: bool = False
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": Adam, "sgd": SGD}
 
 
 @dataclass(kw_only=True)
@@ -145,6 +163,8 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = {key: {"name": node} if key in COMPONENTS and isinstance(node, str) else node for key, node in config.items()}
     checked = check("", {key: node for key, node in given.items() if node is not None}, keys_of(Top))
+    from avatarzoo.phases import read_phases, seconds  # here, because it brings PyTorch along
+
     for kind in COMPONENTS:
         if checked[kind] is None:
             del checked[kind]
@@ -154,11 +174,11 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     fixed = {"loader": Loader, "trainer": Trainer, "pictures": Every, "checkpoint": Every}
     for key, node in fixed.items():
         checked[key] = check(key, checked[key], keys_of(node))
-    if not checked["phases"]:
-        raise ConfigError("phases names no phase; most recipes have one, `fit`.")
     checked["phases"] = {
         name: _check_phase(f"phases.{name}", phase) for name, phase in checked["phases"].items() if phase is not None
     }
+    read_phases(checked["phases"])  # what types cannot say: durations, signs
+    seconds(checked["trainer"]["max_time"])
     return checked
 
 
@@ -175,17 +195,23 @@ def _check_parts(config: Mapping[str, Any]) -> None:
 
 def _check_phase(where: str, node: Any) -> dict[str, Any]:
     phase = check(where, node, keys_of(Phase))
-    phase["optimizer"] = check(f"{where}.optimizer", phase["optimizer"], keys_of(Optimizer))
+    optimizer = phase["optimizer"].get("name", "adam")
+    if optimizer not in OPTIMIZERS:
+        raise ConfigError(f"There is no {where}.optimizer called {optimizer!r}.{did_you_mean(str(optimizer), OPTIMIZERS)}")
+    phase["optimizer"] = check(f"{where}.optimizer", phase["optimizer"], keys_of(OPTIMIZERS[optimizer]))
     common = keys_of(Term)
     terms = {}
     for name, term in phase["loss"].items():
         if term is None:
             continue  # taken out with loss.NAME=null
         place = f"{where}.loss.{name}"
+        if isinstance(term, (int, float)):
+            term = {"weight": term}
         if not isinstance(term, Mapping):
             raise ConfigError(f"{place} holds keys ({', '.join(common)} and the term's options), got {term!r}.")
         own = keys_of_component("loss", term.get("term") or name)
-        terms[name] = check(place, term, common | own)
+        checked = check(place, term, common | own)
+        terms[name] = {key: value for key, value in checked.items() if key != "term" or value is not None}
     return phase | {"loss": terms}
 
 
