@@ -11,11 +11,12 @@ from torch import Tensor
 class Rasterizer(ABC):
     """Turn triangles into pixels, and carry gradients back through barycentrics.
 
-    ``rasterize`` returns, for each pixel, (u, v, z/w, triangle id + 1); all zero where empty. Row 0 lies at ndc y = -1 and the
-    centre of pixel (column, row) at ((2 column + 1) / W - 1, (2 row + 1) / H - 1); larger z/w is farther; triangles are
-    drawn from both sides and clipped to the frustum; coverage is decided on vertices snapped to 1/16 pixel, so two
-    triangles that share an edge never both draw a pixel nor leave one out; u and v are the perspective-correct weights
-    of corners 0 and 1, clamped to 0..1 with u + v <= 1. Gradients flow through u and v only, to x, y and w.
+    ``rasterize`` returns, for each pixel, (u, v, z/w, triangle id + 1); all zero where empty. Row 0 lies at ndc y = -1
+    and the centre of pixel (column, row) at ((2 column + 1) / W - 1, (2 row + 1) / H - 1); larger z/w is farther;
+    triangles are drawn from both sides and clipped to the frustum; coverage is decided on vertices snapped to 1/16
+    pixel, so two triangles that share an edge never both draw a pixel nor leave one out; u and v are the
+    perspective-correct weights of corners 0 and 1, clamped to 0..1 with u + v <= 1. Gradients flow through u and v
+    only, to x, y and w.
     """
 
     @classmethod
