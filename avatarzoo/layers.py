@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -72,7 +73,7 @@ class Siren(nn.Module):
         """
         super().__init__()
         self.omega, self.last_linear = omega, last_linear
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         for i, layer in enumerate(self.layers):
             bound = 1 / layer.in_features if i == 0 else math.sqrt(6 / layer.in_features) / omega
             nn.init.uniform_(layer.weight, -bound, bound)

@@ -65,7 +65,8 @@ class CaptureVAE(Driver):
         if side * 2 ** len(joint_channels) != position_size:
             raise ConfigError(
                 f"driver.joint_channels has {len(joint_channels)} convolutions, which take a {position_size} map to "
-                f"{position_size // 2 ** len(joint_channels)}, but the code's side is {side}; give log2({position_size}/{side})."
+                f"{position_size // 2 ** len(joint_channels)}, but the code's side is {side}; "
+                f"give log2({position_size}/{side})."
             )
         self.position_size, self.mean_scale, self.log_std_scale = position_size, mean_scale, log_std_scale
         self.log_std_start, self._rasterizer = log_std_start, rasterizer
@@ -116,9 +117,7 @@ class CaptureVAE(Driver):
         if texture is None or mesh is None:
             raise ConfigError("driver 'capture_vae' needs texture.average and mesh.vertices in the batch.")
         picture = (texture.average - self.texture_mean) / self.texture_std * texture.coverage
-        features = torch.cat(
-            [self.texture_head(picture), self.position_head(self.position_map(mesh.vertices))], dim=1
-        )
+        features = torch.cat([self.texture_head(picture), self.position_head(self.position_map(mesh.vertices))], dim=1)
         features = self.joint(features)
         mean = self.mean(features).float() * self.mean_scale
         log_std = self.log_std(features).float() * self.log_std_scale + self.log_std_start

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avatarzoo.batch import Group
 from avatarzoo.capture import Topology
-from avatarzoo.geometry.meshes import boundary_edges, components, fill_small_holes
+from avatarzoo.geometry.meshes import boundary_edges, boundary_loops, components, fill_small_holes
 from avatarzoo.geometry.uv import SurfacePoints, rasterize_charts
 from avatarzoo.rasterizers.base import Rasterizer
 
@@ -25,6 +25,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 SPACING = 0.7  # texels between border points
+JITTER = 0.01  # texels
+SLIVER = 1e-3  # square texels, twice the area
 CLEARANCE = 0.5  # texels a grid point keeps from the border, so that border edges survive the triangulation
 
 
@@ -97,7 +99,7 @@ class _Borders:
                     continue
                 steps = np.linspace(0, 1, count + 1)[:, None]
                 points = self.uvs[a] * (1 - steps) + self.uvs[b] * steps
-                ids = [("v", edge[0], a), *(("e", edge, k, count) for k in range(1, count)), ("v", edge[1], b)]
+                ids = [("v", edge[0]), *(("e", edge, k, count) for k in range(1, count)), ("v", edge[1])]
                 for k in range(count):
                     ends.append((points[k], points[k + 1]))
                     names.append((ids[k], ids[k + 1], edge))
@@ -134,20 +136,21 @@ def _distance_below(points: Floats, segments: Floats, limit: float) -> NDArray[n
     return result
 
 
-def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer) -> DenseMesh:
+def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer, max_hole_edges: int = 16) -> DenseMesh:
     """Triangulate the covered texels of a position map.
 
     Args:
         topology: the tracked mesh; holes of a few edges are filled first.
         size: side of the position map.
         rasterizer: any backend.
+        max_hole_edges: holes of the tracked mesh with at most so many edges are closed.
 
     Returns:
         The dense mesh; closed wherever the tracked mesh with filled holes is.
 
     Source: PiCA section 5 (a mesh of about 65K vertices sampled from a 256 map); the welding is ours.
     """
-    topology = fill_small_holes(topology)
+    topology = fill_small_holes(topology, max_hole_edges)
     borders = _Borders(topology, size)
     texels = rasterize_charts(topology, size, rasterizer)
     grid = np.argwhere(texels.covered.numpy())[:, ::-1] + 0.5
@@ -159,9 +162,8 @@ def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer) -> D
     corner_of = _corners(topology.triangles.numpy())
 
     def vertex(name: tuple) -> int:
-        key = name[:2] if name[0] == "v" else name
-        if key not in vertex_ids:
-            vertex_ids[key] = len(anchor_triangle)
+        if name not in vertex_ids:
+            vertex_ids[name] = len(anchor_triangle)
             a, b, t = (name[1], name[1], 0.0) if name[0] == "v" else (*name[1], name[2] / name[3])
             triangle, corner_a, corner_b = corner_of[(a, b)]
             weights = np.zeros(3)
@@ -169,7 +171,7 @@ def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer) -> D
             weights[corner_b] += t
             anchor_triangle.append(triangle)
             anchor_weights.append(weights)
-        return vertex_ids[key]
+        return vertex_ids[name]
 
     for chart, (points, border_names, faces, kept) in enumerate(_triangulate_all(borders, grid, grid_chart)):
         offset = len(uvs)
@@ -186,6 +188,8 @@ def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer) -> D
     triangles = owner[uv_faces]
     distinct = (triangles != np.roll(triangles, 1, axis=1)).all(1)
     triangles, uv_faces = triangles[distinct], uv_faces[distinct]
+    tracked = {index for name, index in vertex_ids.items() if name[0] == "v"}
+    triangles, uv_faces = _close_seam_holes(triangles, uv_faces, tracked, max_hole_edges)
     return DenseMesh(
         triangles=torch.from_numpy(triangles).int(),
         uvs=torch.from_numpy(np.array(uvs) / size).float(),
@@ -238,15 +242,62 @@ def _triangulate(borders: _Borders, chart: int, grid: Floats) -> tuple[tuple, se
                 border_names.append(name)
         pairs.append(tuple(sorted((index[keys[0]], index[keys[1]]))))
     points = np.concatenate([grid[kept], np.array(border_points).reshape(-1, 2)])
-    faces = Delaunay(points).simplices.astype(np.int64)
+    # four texels lie on one circle: a hair of jitter spares the triangulation thousands of ties, which it breaks badly
+    jitter = np.random.default_rng(0).uniform(-JITTER, JITTER, points.shape)
+    jitter[len(kept) :] = 0
+    found = Delaunay(points + jitter)
+    faces = found.simplices.astype(np.int64)
     edges = {tuple(sorted(e)) for k in range(3) for e in faces[:, [k, (k + 1) % 3]].tolist()}
     missing = {names[i][2] for i, pair in enumerate(pairs) if pair not in edges}
-    at_border = (faces >= len(kept)).any(1)
-    inside = np.ones(len(faces), dtype=bool)
-    inside[at_border] = _inside(points[faces[at_border]].mean(1), segments)
+    inside = _keep_inside(points, faces, found.neighbors, segments, set(pairs), len(kept))
     backwards = np.sign(_signed_area(points, faces)) != borders.orientation[chart]
     faces[backwards] = faces[backwards][:, [0, 2, 1]]
     return (points, border_names, faces[inside], kept), missing
+
+
+def _close_seam_holes(triangles: Ints, uv_faces: Ints, tracked: set[int], max_edges: int) -> tuple[Ints, Ints]:
+    """Close small holes that a seam crosses with a fan that shows one UV's colour: no chart spans them."""
+    uv_of = {}
+    for corner, uv in zip(triangles.reshape(-1).tolist(), uv_faces.reshape(-1).tolist(), strict=True):
+        uv_of[corner] = uv
+    for loop in boundary_loops(triangles):
+        if sum(int(v) in tracked for v in loop) > max_edges:
+            continue
+        fan = np.array([[loop[0], loop[k + 1], loop[k]] for k in range(1, len(loop) - 1)])
+        triangles = np.concatenate([triangles, fan])
+        uv_faces = np.concatenate([uv_faces, np.full_like(fan, uv_of[int(loop[0])])])
+    return triangles, uv_faces
+
+
+def _keep_inside(
+    points: Floats, faces: Ints, neighbours: Ints, segments: Floats, border: set[tuple[int, ...]], first_border: int
+) -> NDArray[np.bool_]:
+    """Tell which triangles belong to the chart.
+
+    Slivers on a straight border have no inside to speak of: they follow the neighbour they share an edge with that is not
+    a border edge, so that the chart's outline is the border, edge for edge.
+    """
+    at_border = (faces >= first_border).any(1)
+    inside = np.ones(len(faces), dtype=bool)
+    inside[at_border] = _inside(points[faces[at_border]].mean(1), segments)
+    sliver = at_border & (np.abs(_signed_area(points, faces)) < SLIVER)
+    inside[sliver] = False
+    waiting = np.flatnonzero(sliver).tolist()
+    while waiting:
+        later = []
+        for face in waiting:
+            corners = faces[face].tolist()
+            for k in range(3):
+                edge = tuple(sorted((corners[(k + 1) % 3], corners[(k + 2) % 3])))
+                if neighbours[face, k] >= 0 and edge not in border and inside[neighbours[face, k]]:
+                    inside[face] = True
+                    break
+            else:
+                later.append(face)
+        if len(later) == len(waiting):
+            break
+        waiting = later
+    return inside
 
 
 def _signed_area(points: Floats, faces: Ints) -> Floats:

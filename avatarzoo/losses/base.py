@@ -22,7 +22,7 @@ class LossTerm(ABC):
 
     requires: tuple[str, ...] = ()
 
-    def bind(self, summary: CaptureSummary) -> None:
+    def bind(self, summary: CaptureSummary) -> None:  # noqa: B027 - most terms need nothing
         """Take units and masks from the capture; called once before training."""
 
     @abstractmethod

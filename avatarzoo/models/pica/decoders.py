@@ -24,7 +24,8 @@ class _Up(nn.Module):
 class DecoderBlock(nn.Module):
     """Double the size: upsample, an untied convolution, and by layout a second convolution and a skip.
 
-    Layouts: "D": untied in->in, LeakyReLU, tied in->out. "A": untied in->out. "+" adds a 1x1 projection of the upsampled input.
+    Layouts: "D": untied in->in, LeakyReLU, tied in->out. "A": untied in->out. "+" adds a 1x1 projection of
+    the upsampled input.
 
     Source: PiCA Fig. 3b is a picture; "D+" reproduces the published count of 5.47 M, "A+" is the literal reading.
     """

@@ -19,8 +19,8 @@ from avatarzoo.rasterizers.base import Rasterizer
 class PicaMesh(nn.Module):
     """S(.): sample a position map at the vertices' UVs; seam vertices take the mean of their UVs' samples.
 
-    With residual "mean", S(G) = exact mean face + vertex std * bilinear sample of the decoded map. The mean face is kept per
-    vertex rather than as a map, because sampling a full position map at 128 errs by over a millimetre.
+    With residual "mean", S(G) = exact mean face + vertex std * bilinear sample of the decoded map. The mean face is
+    kept per vertex rather than as a map, because sampling a full position map at 128 errs by over a millimetre.
 
     Source: PiCA section 5, supplement B.2.
     """
@@ -113,9 +113,9 @@ class PicaMesh(nn.Module):
             vertices: B,V,3 mm.
 
         Returns:
-            tracked_vertices (B,V',3 mm: S(G) at the tracked mesh's UVs), laplacian (B,V,3 mm: L (S(G) - V_mu)), smooth_region (V
-            bool: where W_L is high), chart (P,P bool), mean_map (3,P,P:
-            what to add to the decoded map to get G, in units of the vertex std).
+            tracked_vertices (B,V',3 mm: S(G) at the tracked mesh's UVs), laplacian (B,V,3 mm: L (S(G) - V_mu)),
+            smooth_region (V bool: where W_L is high), chart (P,P bool), mean_map (3,P,P: what to add to the decoded map
+            to get G, in units of the vertex std).
         """
         if self._laplacian.device != vertices.device:
             self._laplacian = self._laplacian.to(vertices.device)

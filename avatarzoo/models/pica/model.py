@@ -70,7 +70,8 @@ class PiCA(Avatar):
             omega: frequency of the sines.
             hidden: width of the pixel SIREN.
             colour_space, colour_base: see ``PixelDecoder``.
-            xyz_gradient: let the image loss reach the geometry through the pixel decoder's positions too (B.3 advises against).
+            xyz_gradient: let the image loss reach the geometry through the pixel decoder's positions too (B.3 advises
+                against it).
             mean_mesh_rate: of the moving average V_mu per step.
             mean_mesh_fraction: when given, V_mu's time constant is this fraction of the run instead (short runs).
         """
@@ -78,8 +79,8 @@ class PiCA(Avatar):
         blocks = len(geometry_channels) + 1
         if latent_size * 2**blocks != position_size or len(expression_channels) + 1 != blocks:
             raise ConfigError(
-                f"model.position_size={position_size} needs log2({position_size}/{latent_size}) - 1 entries in geometry_channels "
-                f"and expression_channels, got {len(geometry_channels)} and {len(expression_channels)}."
+                f"model.position_size={position_size} needs log2({position_size}/{latent_size}) - 1 entries in "
+                f"geometry_channels and expression_channels, got {len(geometry_channels)} and {len(expression_channels)}."
             )
         if geometry_residual not in ("mean", "none"):
             raise ConfigError(f"model.geometry_residual is 'mean' or 'none', not {geometry_residual!r}.")
@@ -167,9 +168,7 @@ class PiCA(Avatar):
             xyz = self.rasterizer.interpolate(source, raster if self.xyz_gradient else raster.detach(), self.mesh.triangles)
         counts = covered.flatten(1).sum(1).tolist()
         pixels_uv = uv[covered]
-        code = torch.cat(
-            [sample_map(codes[i : i + 1], part)[0] for i, part in enumerate(pixels_uv.split(counts))], dim=0
-        )
+        code = torch.cat([sample_map(codes[i : i + 1], part)[0] for i, part in enumerate(pixels_uv.split(counts))], dim=0)
         colours = self.pixel_decoder(code, xyz[covered], self.encoding(pixels_uv), pixels_uv)
         image = colours.new_zeros(*covered.shape, 3)
         image[covered] = colours
