@@ -104,7 +104,7 @@ def load(recipe: str | Path | None = None, overrides: Sequence[str] = (), plugin
     said = [(key, value) for key, value in said if key not in named]
     recipe = recipe or named.get("recipe")
     files = [*map(str, plugins), *split_list(named.get("plugins"))]
-    folders = _load_plugins(files)
+    folders = load_plugins(files)
 
     if named.get("resume"):
         if recipe:
@@ -130,18 +130,22 @@ def override(config: Mapping[str, Any], overrides: Sequence[str]) -> Config:
     Returns:
         The checked config.
     """
-    return _finish(config, [parse_override(text) for text in overrides], _load_plugins(()))
+    return _finish(config, [parse_override(text) for text in overrides], load_plugins(()))
 
 
 def run_config(run: str | Path) -> dict[str, Any]:
     """Read the config of a run.
 
     Args:
-        run: the run's folder.
+        run: the run's folder, or a checkpoint.
 
     Raises:
         ConfigError: the folder holds no config.yaml.
     """
+    if Path(run).is_file():
+        from avatarzoo.checkpoint import read_config  # here, because it brings PyTorch along
+
+        return read_config(run)
     file = Path(run) / "config.yaml"
     if not file.is_file():
         raise ConfigError(f"{run} is not a run: it holds no config.yaml. Give a folder such as runs/pica_full/DATE-TIME.")
@@ -154,13 +158,23 @@ def recipe_files(folders: Sequence[Path] | None = None) -> dict[str, Path]:
     Args:
         folders: where to look; None means the shipped ones and those of installed plug-ins.
     """
-    folders = _load_plugins(()) if folders is None else folders
+    folders = load_plugins(()) if folders is None else folders
     files = [file for folder in reversed(folders) for file in sorted(folder.glob("*.yaml"))]
     return {file.stem: file for file in files if file.stem != "base"}
 
 
-def _load_plugins(files: Sequence[str | Path]) -> list[Path]:
-    """Import plug-ins; return the folders in which recipes are found, the shipped ones first."""
+def load_plugins(files: Sequence[str | Path]) -> list[Path]:
+    """Import plug-ins.
+
+    Args:
+        files: Python files; installed plug-ins are imported as well.
+
+    Returns:
+        The folders in which recipes are found, the shipped ones first, then ``recipes`` beside each plug-in.
+
+    Raises:
+        ConfigError: a file is missing or fails.
+    """
     registry.load_entry_points()
     homes = []
     for point in importlib.metadata.entry_points(group="avatarzoo.plugins"):

@@ -1,0 +1,203 @@
+"""The command line: ``avatarzoo VERB key=value ...``. Each verb is a few lines that call the package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import avatarzoo
+from avatarzoo.errors import AvatarZooError, ConfigError, did_you_mean
+
+USAGE = """\
+AvatarZoo {version}: photoreal head avatars from multi-view captures and tracked videos.
+
+usage: avatarzoo VERB [key=value ...]
+
+verbs:
+  fit     train:   avatarzoo fit recipe=pica_full scale=small
+  test    score:   avatarzoo test ckpt=RUN protocol=tracked-v1 out=DIR
+  render  film:    avatarzoo render ckpt=RUN what=image path=orbit out=orbit.mp4
+  list    what there is: recipes, models, encodings, drivers, rasterizers, losses, protocols, data
+  doctor  what works on this machine, and why the rest does not
+
+`avatarzoo VERB --help` says more. AVATARZOO_DEBUG=1 shows the traceback of an error.
+
+recipes:
+{recipes}
+"""
+
+FIT = """\
+usage: avatarzoo fit recipe=NAME [key=value ...]
+       avatarzoo fit resume=RUN [key=value ...]
+
+  recipe=NAME|PATH.yaml     a shipped recipe or your own
+  scale=small|paper         small trains on two CPU cores in minutes; paper (default) is the published configuration
+  data=multiface data.root=DIR data.image_height=256
+                            your capture instead of the built-in synthetic one
+  encoding=NAME encoding.KEY=VALUE
+                            another component, or an option of one; so for model, driver, warp, rasterizer
+  trainer.max_steps=N trainer.max_time=HH:MM:SS
+  logger=csv|wandb|tensorboard   out=DIR   seed=N   plugins=[FILE.py]
+  resume=RUN                go on with a run, exactly
+
+The run goes to runs/<recipe>/<date-time>: config.yaml, metrics.csv, pictures, checkpoints.
+
+recipes:
+{recipes}
+"""
+
+TEST = """\
+usage: avatarzoo test ckpt=RUN [key=value ...]
+
+  ckpt=RUN|FILE.ckpt
+  protocol=NAME[,NAME]      default tracked-v1
+  data.root=DIR ...         another capture, or other options of it; default: what it was trained on
+  out=DIR                   default: RUN/test. Predictions as PNG, record.json, table
+  plugins=[FILE.py]
+
+protocols:
+{protocols}
+"""
+
+RENDER = """\
+usage: avatarzoo render ckpt=RUN out=FILE.mp4 [key=value ...]
+
+  what=image|normal|depth|mesh      default image
+  path=orbit|camera:NAME|dolly      default orbit
+  segment=NAME              drive it with a segment of the capture (data.root=DIR); default: the neutral face
+  plugins=[FILE.py]
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: arguments after the program's name; None takes the process's.
+
+    Returns:
+        0, or 2 after an error that is the user's to mend, or 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except AvatarZooError as error:
+        if os.environ.get("AVATARZOO_DEBUG", "0") not in ("", "0"):
+            raise
+        print(f"avatarzoo: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("avatarzoo: stopped.", file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    asks = [word for word in words if word in ("-h", "--help", "help")]
+    words = [word for word in words if word not in asks]
+    if words and words[0] in ("--version", "-V"):
+        print(avatarzoo.__version__)
+        return 0
+    if not words:
+        print(USAGE.format(version=avatarzoo.__version__, recipes=_recipes()))
+        return 0 if asks else 2
+    verb, *rest = words
+    if verb not in VERBS:
+        raise ConfigError(f"There is no verb {verb!r}.{did_you_mean(verb, VERBS)} Try `avatarzoo --help`.")
+    if asks:
+        print(_help(verb))
+        return 0
+    VERBS[verb](rest)
+    return 0
+
+
+def _fit(words: list[str]) -> None:
+    from avatarzoo.config import load
+    from avatarzoo.fit import fit
+
+    run = fit(load(overrides=words).resolved)
+    print(f"\nrun:       {run}\npictures:  {run / 'pictures'}\nnext:      avatarzoo test ckpt={run} protocol=tracked-v1")
+
+
+def _test(words: list[str]) -> None:
+    from avatarzoo.benchmark.score import score
+    from avatarzoo.compose import split_list
+
+    said, overrides = _take(words, "ckpt", "protocol", "out", "plugins")
+    _load_plugins(said)
+    score(_needed(said, "ckpt"), overrides, split_list(said.get("protocol")) or ["tracked-v1"], said.get("out"))
+
+
+def _render(words: list[str]) -> None:
+    from avatarzoo.rendering import render
+
+    said, overrides = _take(words, "ckpt", "out", "what", "path", "segment", "plugins")
+    _load_plugins(said)
+    said = {key: said[key] for key in said if key != "plugins"}
+    film = render(_needed(said, "ckpt"), overrides=overrides, **{k: v for k, v in said.items() if k != "ckpt"})
+    print(film)
+
+
+def _list(words: list[str]) -> None:
+    from avatarzoo.listing import print_listing
+
+    print_listing(words)
+
+
+def _doctor(words: list[str]) -> None:
+    from avatarzoo.doctor import print_report
+
+    if words:
+        raise ConfigError(f"doctor takes no options, got {' '.join(words)}.")
+    print_report()
+
+
+VERBS: dict[str, Callable[[list[str]], None]] = {
+    "fit": _fit,
+    "test": _test,
+    "render": _render,
+    "list": _list,
+    "doctor": _doctor,
+}
+
+
+def _help(verb: str) -> str:
+    if verb == "fit":
+        return FIT.format(recipes=_recipes())
+    if verb == "test":
+        from avatarzoo.listing import components, lines
+
+        return TEST.format(protocols=lines(components("protocol")))
+    if verb == "render":
+        return RENDER
+    if verb == "list":
+        return "usage: avatarzoo list [recipes|models|encodings|drivers|rasterizers|losses|protocols|data ...]"
+    return "usage: avatarzoo doctor"
+
+
+def _recipes() -> str:
+    from avatarzoo.listing import lines, recipes
+
+    return lines(recipes())
+
+
+def _take(words: Sequence[str], *keys: str) -> tuple[dict[str, Any], list[str]]:
+    """Separate a verb's own options from overrides of the config."""
+    from avatarzoo.compose import parse_override
+
+    pairs = [(parse_override(word), word) for word in words]
+    return {key: value for (key, value), _ in pairs if key in keys}, [word for (key, _), word in pairs if key not in keys]
+
+
+def _needed(said: dict[str, Any], key: str) -> str:
+    if not said.get(key):
+        raise ConfigError(f"{key}= is missing: {key}=RUN takes a run's folder or a .ckpt file.")
+    return str(said[key])
+
+
+def _load_plugins(said: dict[str, Any]) -> None:
+    from avatarzoo.compose import split_list
+    from avatarzoo.config import load_plugins
+
+    load_plugins(split_list(said.get("plugins")))
