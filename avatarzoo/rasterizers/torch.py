@@ -166,25 +166,25 @@ def _draw(corners: Tensor, depth: Tensor, image: Tensor, triangle: Tensor, heigh
         height, width: of the pictures.
         keys: B*H*W int64; the least key of each pixel is kept.
     """
-    # From behind, two corners are swapped, so that all triangles turn the same way.
+    # The pixels whose centres (at 16 i + 8 from the picture's border) can lie in the box.
     a, b, c = corners.unbind(1)
-    behind = _edge(a, b, c) < 0
-    order = torch.where(
-        behind[:, None], torch.tensor([0, 2, 1], device=keys.device), torch.tensor([0, 1, 2], device=keys.device)
-    )
+    half = SUBPIXELS // 2 * torch.tensor([width, height], device=keys.device)
+    first = ((a.minimum(b).minimum(c) + half + 7) >> 4).clamp_min(0)
+    last = ((a.maximum(b).maximum(c) + half - 8) >> 4).minimum(half // 8 - 1)
+    extent = (last - first + 1).clamp_min(0)
+    area = _edge(a, b, c)
+    keep = (extent.prod(-1) > 0) & (area != 0)
+    corners, depth, image, triangle = corners[keep], depth[keep], image[keep], triangle[keep]
+    first, extent, area = first[keep], extent[keep], area[keep]
+
+    # From behind, two corners are swapped, so that all triangles turn the same way.
+    front = torch.tensor([0, 1, 2], device=keys.device)
+    order = torch.where(area[:, None] < 0, front[[0, 2, 1]], front)
     corners = corners.gather(1, order[..., None].expand(-1, -1, 2))
     depth = depth.gather(1, order)
+    inverse = 1 / area.abs().double()
 
-    # The pixels whose centres (at 16 i + 8 from the picture's border) can lie in the box.
-    half = SUBPIXELS // 2 * torch.tensor([width, height], device=keys.device)
-    first = ((corners.amin(1) + half + 7) >> 4).clamp_min(0)
-    last = torch.minimum((corners.amax(1) + half - 8) >> 4, half // 8 - 1)
-    extent = (last - first + 1).clamp_min(0)
     pixels = extent.prod(-1)
-    keep = (pixels > 0) & (_edge(*corners.unbind(1)) > 0)
-    corners, depth, image, triangle = corners[keep], depth[keep], image[keep], triangle[keep]
-    first, extent, pixels = first[keep], extent[keep], pixels[keep]
-
     ends = pixels.cumsum(0)
     total = int(ends[-1]) if len(ends) else 0
     for start in range(0, total, PAIRS_AT_ONCE):
@@ -200,8 +200,7 @@ def _draw(corners: Tensor, depth: Tensor, image: Tensor, triangle: Tensor, heigh
         owned = torch.stack([_inclusive(b, c), _inclusive(c, a), _inclusive(a, b)], dim=-1)
         hit = torch.where(owned, weights >= 0, weights > 0).all(-1)
         n, row, column, weights = n[hit], row[hit], column[hit], weights[hit].double()
-        inverse = 1 / _edge(*corners[n].unbind(1)).double()
-        z = (weights[:, 0] * depth[n, 0] + weights[:, 1] * depth[n, 1] + weights[:, 2] * depth[n, 2]) * inverse
+        z = (weights[:, 0] * depth[n, 0] + weights[:, 1] * depth[n, 1] + weights[:, 2] * depth[n, 2]) * inverse[n]
         steps = ((z.clamp(-1, 1) * 0.5 + 0.5) * DEPTH_STEPS).long()
         place = (image[n] * height + row) * width + column
         keys.scatter_reduce_(0, place, (steps << ID_BITS) + triangle[n], "amin")
@@ -232,21 +231,22 @@ def _clip_triangles(
     Returns:
         N,3,4 float64 corners, N image and N triangle ids; None when nothing is left.
     """
-    corners = clip[:, triangles]  # B,F,3,4
+    image, triangle = (~whole).nonzero(as_tuple=True)
+    corners = clip[image[:, None], triangles[triangle]]  # N,3,4
     x, y, z, w = corners.unbind(-1)
     away = torch.stack([(p > w).all(-1) for p in (x, -x, y, -y, z, -z)]).any(0)
-    candidates = (~whole & ~away & corners.isfinite().all(-1).all(-1)).nonzero().tolist()
+    near = ~away & corners.isfinite().flatten(1).all(-1)
+    candidates = zip(corners[near].tolist(), image[near].tolist(), triangle[near].tolist(), strict=True)
     planes = _planes(GUARD / (8 * width), GUARD / (8 * height))
     pieces, images, ids = [], [], []
-    for image, triangle in candidates:
-        polygon = [tuple(point) for point in corners[image, triangle].tolist()]
+    for polygon, of_image, number in candidates:
         for plane in planes:
             polygon = _cut(polygon, plane)
         if polygon and min(point[3] for point in polygon) > 0:
             for i in range(1, len(polygon) - 1):
                 pieces.append([polygon[0], polygon[i], polygon[i + 1]])
-                images.append(image)
-                ids.append(triangle)
+                images.append(of_image)
+                ids.append(number)
     if not pieces:
         return None
     to = {"device": clip.device}
@@ -258,7 +258,7 @@ def _planes(guard_x: float, guard_y: float) -> list[Point]:
     return [(0, 0, 1, 1), (0, 0, -1, 1), (-1, 0, 0, guard_x), (1, 0, 0, guard_x), (0, -1, 0, guard_y), (0, 1, 0, guard_y)]
 
 
-def _cut(polygon: Sequence[Point], plane: Point) -> list[Point]:
+def _cut(polygon: Sequence[Sequence[float]], plane: Point) -> list[Sequence[float]]:
     """Keep the part of a convex polygon inside a plane; a cut edge is always walked from its inner end."""
     kept = []
     distance = [_distance(point, plane) for point in polygon]
@@ -269,9 +269,9 @@ def _cut(polygon: Sequence[Point], plane: Point) -> list[Point]:
         if (distance[i] >= 0) != (distance[j] >= 0):
             inner, outer = (i, j) if distance[i] >= 0 else (j, i)
             t = distance[inner] / (distance[inner] - distance[outer])
-            kept.append(tuple(p + t * (q - p) for p, q in zip(polygon[inner], polygon[outer], strict=True)))
+            kept.append([p + t * (q - p) for p, q in zip(polygon[inner], polygon[outer], strict=True)])
     return kept
 
 
-def _distance(point: Point, plane: Point) -> float:
+def _distance(point: Sequence[float], plane: Point) -> float:
     return sum(p * q for p, q in zip(point, plane, strict=True) if q != 0)
