@@ -1,0 +1,96 @@
+"""Where computed pieces of a capture are kept: outside it, under keys that hash what they were made from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from avatarzoo.errors import ConfigError, DataError
+
+
+def default_folder() -> Path:
+    """Return $AVATARZOO_CACHE, else avatarzoo/ in the user's cache folder ($XDG_CACHE_HOME or ~/.cache)."""
+    if os.environ.get("AVATARZOO_CACHE"):
+        return Path(os.environ["AVATARZOO_CACHE"]).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "avatarzoo"
+
+
+def capture_folder(root: Path, cache_dir: str | None) -> Path:
+    """Return the cache folder of one capture, made if need be.
+
+    Args:
+        root: of the capture.
+        cache_dir: chosen by the user, or None for ``default_folder``.
+
+    Raises:
+        ConfigError: it would lie inside the capture.
+        DataError: it cannot be written.
+    """
+    root = root.resolve()
+    base = (Path(cache_dir).expanduser() if cache_dir else default_folder()).resolve()
+    if base == root or root in base.parents:
+        raise ConfigError(
+            f"The cache folder {base} lies inside the capture {root}, which is never written to. "
+            "Set data.cache_dir or AVATARZOO_CACHE to a folder outside it."
+        )
+    folder = base / "captures" / f"{root.name}-{digest(str(root))[:8]}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic(folder / "writable") as trial:
+            trial.write_bytes(b"")
+    except OSError as error:
+        raise DataError(
+            f"The cache folder {folder} cannot be written ({error.strerror or error}). "
+            "Set data.cache_dir or AVATARZOO_CACHE to a folder that can."
+        ) from error
+    return folder
+
+
+def digest(*parts: Any) -> str:
+    """Return 32 hexadecimal digits that stand for some plain values.
+
+    Args:
+        parts: numbers, strings, lists and dicts.
+    """
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
+    """Return (path, size, modification time in ns) of each file; -1 where it is absent.
+
+    Args:
+        paths: files.
+    """
+    found = []
+    for path in paths:
+        try:
+            status = path.stat()
+            found.append((str(path), status.st_size, status.st_mtime_ns))
+        except OSError:
+            found.append((str(path), -1, -1))
+    return found
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Write a file that other processes see whole or not at all.
+
+    Args:
+        path: the file to make; its folder is made too.
+
+    Yields:
+        A temporary path beside it, renamed onto it when the block ends well and removed when it does not.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

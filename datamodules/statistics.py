@@ -1,0 +1,84 @@
+"""Statistics over training frames: the mean mesh, the mean texture, the colours of the skin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+
+def vertex_statistics(meshes: Callable[[], Iterable[np.ndarray]]) -> tuple[Tensor, float, int]:
+    """Return the mean mesh, the root of the scalar variance around it, and which mesh is nearest to it.
+
+    Args:
+        meshes: called twice; gives V,3 float32 mm each.
+
+    Returns:
+        V,3 float32 mm; mm; index of the nearest mesh.
+    """
+    total, count = np.zeros(()), 0
+    for mesh in meshes():
+        total, count = total + mesh.astype(np.float64), count + 1
+    mean = total / count
+    squares = np.array([((mesh - mean) ** 2).mean() for mesh in meshes()])
+    return torch.from_numpy(mean.astype(np.float32)), float(np.sqrt(squares.mean())), int(squares.argmin())
+
+
+def texture_statistics(textures: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, float, Tensor]:
+    """Return the mean of average textures, the root of the scalar variance around it, and where any was seen.
+
+    Args:
+        textures: (3,T,T uint8, 1,T,T uint8 coverage) each; gone through once, in exact integers.
+
+    Returns:
+        3,T,T float32 in 0..1 with holes filled from the nearest seen texel; 0..1; T,T bool.
+    """
+    total = squares = count = None
+    for average, coverage in textures:
+        value = average.to(torch.int64) * coverage
+        if total is None or squares is None or count is None:
+            total, squares, count = torch.zeros_like(value), torch.zeros_like(value), torch.zeros_like(coverage).long()
+        total += value
+        squares += value * value
+        count += coverage
+    if total is None or squares is None or count is None or not bool(count.any()):
+        raise ValueError("No texel of any average texture was seen.")
+    seen = count[0] > 0
+    mean = total.double() / count.clamp(min=1)
+    variance = (squares.double() - count * mean * mean).sum() / (3 * count.sum())
+    filled = fill_holes(mean.float() / 255, seen)
+    return filled, float(variance.clamp(min=0).sqrt() / 255), seen
+
+
+def fill_holes(texture: Tensor, seen: Tensor) -> Tensor:
+    """Give unseen texels the colour of the nearest seen one.
+
+    Args:
+        texture: 3,T,T.
+        seen: T,T bool.
+    """
+    rows, columns = ndimage.distance_transform_edt(~seen.numpy(), return_distances=False, return_indices=True)
+    return texture[:, torch.from_numpy(rows).long(), torch.from_numpy(columns).long()]
+
+
+def colour_statistics(texture: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean of the seen colours and their principal axes.
+
+    Args:
+        texture: 3,T,T in 0..1.
+        seen: T,T bool.
+
+    Returns:
+        3 float32; 3,3 float32 whose columns are the axes times their standard deviations, largest first,
+        each with a positive sum.
+    """
+    colours = texture[:, seen].double()
+    mean = colours.mean(dim=1)
+    centred = colours - mean[:, None]
+    values, vectors = torch.linalg.eigh(centred @ centred.T / colours.shape[1])
+    axes = (vectors * values.clamp(min=0).sqrt()).flip(1)
+    axes = axes * torch.where(axes.sum(dim=0) < 0, -1.0, 1.0)
+    return mean.float(), axes.float()
