@@ -1,0 +1,62 @@
+"""Write ``last.ckpt`` every so many steps and at the end, so that a kill at any moment leaves a whole file behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from avatarzoo.lightning import ZooModule
+
+
+class Checkpoints(L.Callback):
+    """Keep the last checkpoint of a run."""
+
+    def __init__(self, run: Path, every: int) -> None:
+        """Set the callback up.
+
+        Args:
+            run: the run's folder; that of the first process counts.
+            every: steps between two checkpoints; 0 writes one at the end only.
+        """
+        self.run, self.every = run, every
+        self._saved_at = -1
+
+    @property
+    def path(self) -> Path:
+        """Where the last checkpoint lies."""
+        return self.run / "checkpoints" / "last.ckpt"
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Agree on one run folder over all processes."""
+        self.run = Path(trainer.strategy.broadcast(str(self.run)))
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+        """Save when due."""
+        if self.every and pl_module.iteration % self.every == 0:
+            self.save(trainer, pl_module)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+        """Save what the run ended with."""
+        self.save(trainer, pl_module)
+
+    def save(self, trainer: L.Trainer, module: ZooModule) -> None:
+        """Write the checkpoint beside its place, then move it there in one act.
+
+        Args:
+            trainer: the trainer.
+            module: the module; nothing is written twice for one iteration.
+        """
+        if module.iteration == self._saved_at:
+            return
+        self._saved_at = module.iteration
+        partial = self.path.with_suffix(".partial")
+        if trainer.is_global_zero:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            with open(partial, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)

@@ -1,0 +1,146 @@
+"""Load a checkpoint: the file alone gives the model, ready to render."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from avatarzoo import registry
+from avatarzoo.build import build_model
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.errors import ConfigError
+from avatarzoo.models.base import Model
+
+PREFIX = "model."
+
+
+@dataclass
+class Loaded:
+    """What a checkpoint holds.
+
+    Attributes:
+        model: bound, with its weights, in evaluation mode, on the device asked for.
+        config: resolved config of the run.
+        summary: of the capture it was trained on.
+        iteration: steps completed.
+        version: of AvatarZoo that wrote it.
+        path: of the file.
+    """
+
+    model: Model
+    config: dict[str, Any]
+    summary: CaptureSummary
+    iteration: int
+    version: str
+    path: Path
+
+
+def find(path: str | Path) -> Path:
+    """Return the checkpoint a path means: the file itself, or the last one of a run's folder.
+
+    Args:
+        path: of a file or of a run.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    path = Path(path)
+    candidates = [path, path / "checkpoints" / "last.ckpt", path / "last.ckpt"]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    if not path.exists():
+        raise ConfigError(f"There is no checkpoint or run at {path}.")
+    raise ConfigError(f"{path} holds no checkpoints/last.ckpt: the run saved nothing yet, or this is not a run's folder.")
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint file without running any code of it.
+
+    Args:
+        path: of a file or of a run.
+
+    Returns:
+        The checkpoint; its "avatarzoo" entry holds config (YAML text), summary, iteration, version, plugins.
+
+    Raises:
+        ConfigError: unreadable, or not written by AvatarZoo.
+    """
+    path = find(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise ConfigError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error)[:200]}).") from error
+    if not isinstance(content, dict) or "avatarzoo" not in content:
+        raise ConfigError(f"{path} is not a checkpoint of AvatarZoo: it has no entry 'avatarzoo'.")
+    return content
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Return the resolved config of a checkpoint or a run.
+
+    Args:
+        path: of a file or of a run.
+    """
+    return yaml.safe_load(read(path)["avatarzoo"]["config"])
+
+
+def to_yaml(config: Mapping[str, Any]) -> str:
+    """Write a resolved config as YAML text that ``yaml.safe_load`` reads back equal.
+
+    Args:
+        config: plain containers; tuples become lists, paths text.
+    """
+    return yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def load(path: str | Path, plugins: Sequence[str | Path] = (), device: str | torch.device = "cpu") -> Loaded:
+    """Load a checkpoint: build from its config, bind to its summary, load its weights.
+
+    Args:
+        path: of a file or of a run.
+        plugins: Python files that register components the checkpoint was made with; never run unasked.
+        device: where the model goes.
+
+    Returns:
+        The model in evaluation mode, with its config and summary.
+
+    Raises:
+        ConfigError: no or not a checkpoint, a plug-in that is missing, or weights that do not fit.
+    """
+    path = find(path)
+    content = read(path)
+    record = content["avatarzoo"]
+    for plugin in plugins:
+        registry.load_plugin_file(plugin)
+    config = yaml.safe_load(record["config"])
+    summary = CaptureSummary.from_plain(record["summary"])
+    try:
+        model = build_model(config, summary)
+    except ConfigError as error:
+        if record.get("plugins"):
+            files = ", ".join(record["plugins"])
+            raise ConfigError(f"{error} {path} was made with the plug-in {files}; pass plugins=[{files}].") from error
+        raise
+    weights = {k[len(PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(PREFIX)}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ConfigError(f"The weights in {path} do not fit the model built from its config: {error}") from error
+    model.progress = 1.0
+    model.eval().to(device)
+    return Loaded(model, config, summary, int(record["iteration"]), str(record["version"]), path)
