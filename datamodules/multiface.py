@@ -196,8 +196,8 @@ class Multiface(Capture):
             if camera not in with_pictures:
                 have = [c for c in self.cameras if c in with_pictures]
                 self._bad(
-                    f"Camera {camera!r} of {self.layout.root / 'KRT'} has no pictures (images/SEG/{camera}/). Restore them, "
-                    f"leave it out with 'data.cameras=[{','.join(have)}]', or use data.on_bad_frame=skip.",
+                    f"Camera {camera!r} of {self.layout.root / 'KRT'} has no pictures (images/SEG/{camera}/). Restore "
+                    f"them, leave it out with 'data.cameras=[{','.join(have)}]', or use data.on_bad_frame=skip.",
                     camera=camera,
                 )
 
