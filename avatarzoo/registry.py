@@ -185,7 +185,7 @@ def options(cls: type) -> dict[str, Option]:
     Returns:
         Options by name, in the order of the signature.
     """
-    init = cls.__init__
+    init = cls.__init__  # type: ignore[misc]
     try:
         hints = typing.get_type_hints(init)
     except NameError:
