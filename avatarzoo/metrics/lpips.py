@@ -1,7 +1,7 @@
 """Learned perceptual distance (Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018) over masks; real weights or no number.
 
-The linear layers come with the ``lpips`` package (version 0.1). The backbones are torchvision's, which are files that have to
-be on disk: nothing is downloaded here, and a network with other than the published weights never gives a number.
+The linear layers come with the ``lpips`` package (version 0.1). The backbones are torchvision's, files that have to be on
+disk: nothing is downloaded here, and a network with other than the published weights never gives a number.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def lpips_distance(
 ) -> Tensor:
     """Compute the perceptual distance of each image: the mean over masked pixels of the map of distances.
 
-    Both pictures are black off the mask, are brought to -1..1 and seen whole; the distances of all layers are resized to the
-    picture and added, as the ``lpips`` package does with ``spatial=True``.
+    Both pictures are made black off the mask, brought to -1..1 and seen whole; the distances of all layers are resized to
+    the picture and added, as the ``lpips`` package does with ``spatial=True``.
 
     Args:
         image, target: B,3,H,W float in 0..1.

@@ -36,7 +36,7 @@ def windows_inside(mask: Tensor, size: int = WINDOW) -> Tensor:
 def ssim(image: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
     """Compute the mean structural similarity of each image over the windows wholly inside its mask.
 
-    Gaussian 11x11 windows of sigma 1.5, K1 = 0.01, K2 = 0.03, range 1, no padding, population covariance; the mean runs over
+    Gaussian 11x11 windows of sigma 1.5, K1 = 0.01, K2 = 0.03, range 1, no padding, population covariance; the mean is over
     windows and channels. A window that touches a pixel off the mask does not count: what a model puts there cannot matter.
 
     Args:

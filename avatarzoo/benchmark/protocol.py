@@ -1,0 +1,46 @@
+"""The contract of a protocol: which pixels count. The rest of scoring is the same for all of them, and stated here."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+
+class Protocol(ABC):
+    """A named, versioned rule that says which pixels of a picture are compared.
+
+    A protocol has no options: another rule is another name. Any change that can change a number makes a new version.
+
+    Attributes:
+        registered_name: the id with its version, e.g. "tracked-v1".
+        pixels_from: which pixels count and where they come from, in words.
+        background: what happens to the rest of the picture.
+        empty: how a counted pixel that the model leaves empty is scored.
+    """
+
+    registered_name: str
+    pixels_from: str
+    background: str = "excluded"
+    empty: str = "scored as black"
+    size: str = "the height the capture is read at (data.image_height); nothing is resized for scoring"
+    storage: str = "8-bit sRGB PNG; numbers come from the files"
+    averaging: str = "mean over images of per-image values; mse_pooled and psnr_pooled pool all pixels"
+    perceptual: str = "lpips 0.1, alex and vgg, inputs in -1..1, spatial map averaged over the counted pixels"
+
+    @abstractmethod
+    def pixels(self, tracked: Tensor, covered: Tensor) -> Tensor:
+        """Choose the pixels that count.
+
+        Args:
+            tracked: B,1,H,W bool, raster of the capture's tracked mesh.
+            covered: B,1,H,W bool, where the model put something.
+
+        Returns:
+            B,1,H,W bool.
+        """
+
+    def describe(self) -> dict[str, str]:
+        """Return the rules in words, for records and docs."""
+        words = ("pixels_from", "background", "empty", "size", "storage", "averaging", "perceptual")
+        return {"id": self.registered_name} | {word: getattr(self, word) for word in words}

@@ -1,0 +1,166 @@
+"""Score a checkpoint: render every test picture to disk, compare the files with the capture, write the record."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avatarzoo import registry
+from avatarzoo.benchmark.aggregate import aggregate
+from avatarzoo.benchmark.predictions import checksums, write_predictions
+from avatarzoo.benchmark.protocol import Protocol
+from avatarzoo.benchmark.record import (
+    describe_data,
+    describe_device,
+    describe_model,
+    make_record,
+    sha256_of_file,
+    write_records,
+)
+from avatarzoo.benchmark.scoring import perceptual_nets, score_files
+from avatarzoo.benchmark.table import print_records
+from avatarzoo.build import build_capture
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.checkpoint import Loaded, load
+from avatarzoo.config import override
+from avatarzoo.datamodules.base import Capture, ZooData
+from avatarzoo.errors import ConfigError, DataError
+from avatarzoo.models.base import Avatar
+
+RECORD = "record.json"
+
+
+def score(
+    checkpoint: str | Path,
+    data: Sequence[str] | Mapping[str, Any] | Capture = (),
+    protocols: Sequence[str] = ("tracked-v1",),
+    out: str | Path | None = None,
+    *,
+    split: str = "test",
+    batch_size: int = 4,
+    workers: int = 0,
+    device: str = "auto",
+    plugins: Sequence[str | Path] = (),
+    quiet: bool = False,
+) -> list[dict[str, Any]]:
+    """Score a checkpoint under protocols.
+
+    Args:
+        checkpoint: a run's folder or a checkpoint file.
+        data: what differs from the capture of training: overrides ("data.root=DIR"), a node of options laid over the
+            config's, or a capture.
+        protocols: their ids.
+        out: folder for predictions/, coverage/, checksums.sha256 and record.json; default: "test" in the run's folder
+            (beside a bare checkpoint file).
+        split: of the capture.
+        batch_size: pictures rendered at a time.
+        workers: loader processes.
+        device: "cpu", "cuda" or "auto".
+        plugins: Python files the checkpoint was made with.
+        quiet: print nothing.
+
+    Returns:
+        One record per protocol, as written to record.json.
+
+    Raises:
+        ConfigError: no such checkpoint or protocol, or a model that renders no pictures.
+        DataError: a capture the model cannot be scored on.
+    """
+    rules = [_protocol(name) for name in dict.fromkeys(protocols)]
+    device = _device(device)
+    loaded = load(checkpoint, plugins, device)
+    model = loaded.model
+    if not isinstance(model, Avatar):
+        raise ConfigError(f"Protocols compare pictures, and model {loaded.config['model']['name']!r} renders none.")
+    capture, node = _capture(loaded, data)
+    _check_fits(loaded, capture, node["name"])
+    out = _out_folder(loaded) if out is None else Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+    feed = ZooData(capture, batch_size, workers)
+    timing = write_predictions(model, feed, out, split, device, quiet)
+    nets, missing = perceptual_nets()
+    scores = score_files(capture, out, rules, split, nets, device, quiet)
+
+    hashes = {
+        "checkpoint_sha256": sha256_of_file(loaded.path),
+        "predictions_sha256": checksums(out, capture.splits[split]),
+    }
+    clock = {
+        "device": describe_device(device),
+        "render_ms_per_image": timing.ms_per_image(),
+        "batch_size": batch_size,
+        "images": sum(timing.images),
+    }
+    about_model = describe_model(model, loaded.config, loaded.iteration)
+    about_data = describe_data(capture, node, split)
+    records = []
+    for rule in rules:
+        metrics = aggregate(scores[rule.registered_name], capture.summary.cameras.views)
+        records.append(make_record(rule, metrics, about_model, about_data, hashes, clock, missing))
+    write_records(records, out / RECORD)
+    if not quiet:
+        print_records(records)
+        print(f"record:       {out / RECORD}\npredictions:  {out / 'predictions'}")
+    return records
+
+
+def _protocol(name: str) -> Protocol:
+    return registry.build("protocol", name)
+
+
+def _device(name: str) -> str:
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.device(name).type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name}, and no CUDA device is available here; use device=cpu or device=auto.")
+    return name
+
+
+def _capture(loaded: Loaded, data: Sequence[str] | Mapping[str, Any] | Capture) -> tuple[Capture, dict[str, Any]]:
+    """Return the prepared capture to score on and its node of the config."""
+    if isinstance(data, Capture):
+        capture, node = data, dict(data.config)
+    else:
+        if isinstance(data, Mapping):
+            same = data.get("name", loaded.config["data"]["name"]) == loaded.config["data"]["name"]
+            node = {**(loaded.config["data"] if same else {}), **data}
+        else:
+            node = dict(override(loaded.config, list(data))["data"]) if data else dict(loaded.config["data"])
+        capture = build_capture({"data": node})
+    if getattr(capture, "summary", None) is None:
+        capture.prepare()
+    return capture, node
+
+
+def _check_fits(loaded: Loaded, capture: Capture, name: str) -> None:
+    """Check that the model can read the capture."""
+    from avatarzoo.fit import check_requirements
+
+    check_requirements(f"model {loaded.config['model']['name']!r}", loaded.model.requires, capture, name)
+    here, there = _shape(capture.summary), _shape(loaded.summary)
+    if here != there:
+        raise DataError(
+            f"The capture's tracked mesh has {here[0]} vertices and {here[1]} triangles, the one trained on had {there[0]} "
+            f"and {there[1]}; score on a capture with the same topology."
+        )
+
+
+def _shape(summary: CaptureSummary) -> tuple[int, int]:
+    return summary.vertex_mean.shape[0], summary.topology.triangles.shape[0]
+
+
+def _out_folder(loaded: Loaded) -> Path:
+    folder = loaded.path.parent
+    return (folder.parent if folder.name == "checkpoints" else folder) / "test"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit("usage: python -m avatarzoo.benchmark.score CKPT [OUT [data.KEY=VALUE ...]]")
+    folder = sys.argv[2] if len(sys.argv) > 2 else None
+    score(sys.argv[1], sys.argv[3:], ["tracked-v1", "rasterised-v1"], folder)
