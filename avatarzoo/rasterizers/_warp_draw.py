@@ -112,7 +112,7 @@ def draw(
             if ((wa + own_a) | (wb + own_b) | (wc + own_c)) >= wp.int64(0):
                 z = (wp.float64(wa) * za + wp.float64(wb) * zb + wp.float64(wc) * zc) * inverse
                 z = wp.clamp(z, wp.float64(-1.0), wp.float64(1.0))
-                steps = wp.int64((z * wp.float64(0.5) + wp.float64(0.5)) * DEPTH_STEPS)
+                steps = wp.int64((z * wp.float64(0.5) + wp.float64(0.5)) * DEPTH_STEPS + wp.float64(0.5))
                 wp.atomic_min(keys, offset + row * width + column, steps * ID_STEP + wp.int64(triangle))
             wa -= (cy - by) * step
             wb -= (ay - cy) * step

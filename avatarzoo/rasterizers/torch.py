@@ -201,7 +201,7 @@ def _draw(corners: Tensor, depth: Tensor, image: Tensor, triangle: Tensor, heigh
         hit = torch.where(owned, weights >= 0, weights > 0).all(-1)
         n, row, column, weights = n[hit], row[hit], column[hit], weights[hit].double()
         z = (weights[:, 0] * depth[n, 0] + weights[:, 1] * depth[n, 1] + weights[:, 2] * depth[n, 2]) * inverse[n]
-        steps = ((z.clamp(-1, 1) * 0.5 + 0.5) * DEPTH_STEPS).long()
+        steps = ((z.clamp(-1, 1) * 0.5 + 0.5) * DEPTH_STEPS + 0.5).long()
         place = (image[n] * height + row) * width + column
         keys.scatter_reduce_(0, place, (steps << ID_BITS) + triangle[n], "amin")
 
