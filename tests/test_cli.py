@@ -1,0 +1,174 @@
+"""The command line: help, lists, errors, and what each verb hands to the package."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import avatarzoo
+from avatarzoo import cli
+from avatarzoo.doctor import BAD, GOOD, examine
+
+PLUGIN = Path(__file__).parent / "plugin" / "parts.py"
+OPTIONAL = ("nvdiffrast", "tinycudann", "smplx", "wandb", "lpips", "tensorboard", "skimage")
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, module: str, name: str, result: Any) -> list[tuple[tuple, dict]]:
+    """Put a module in place whose function records its arguments."""
+    calls: list[tuple[tuple, dict]] = []
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return result
+
+    stand_in = types.ModuleType(module)
+    setattr(stand_in, name, record)
+    monkeypatch.setitem(sys.modules, module, stand_in)
+    return calls
+
+
+def test_help_names_every_verb_and_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for word in (*cli.VERBS, "pica_full", "static_texture", avatarzoo.__version__):
+        assert word in text
+    assert "\n  base " not in text
+
+
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([verb, "--help"]) == 0
+    assert capsys.readouterr().out.startswith(f"usage: avatarzoo {verb}")
+
+
+def test_no_verb_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "usage:" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.strip() == avatarzoo.__version__
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fitt"], "Did you mean 'fit'"),
+        (["fit"], "Which recipe?"),
+        (["fit", "recipe=pica_ful"], "Did you mean 'pica_full'"),
+        (["fit", "pica_full"], "key=value"),
+        (["test"], "ckpt= is missing"),
+        (["render", "what=image"], "ckpt= is missing"),
+        (["list", "modelz"], "Did you mean 'models'"),
+        (["doctor", "now"], "doctor takes no options"),
+    ],
+)
+def test_a_mistake_is_one_line_without_traceback(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(monkeypatch, "avatarzoo.rendering", "render", None)
+    fake(monkeypatch, "avatarzoo.benchmark.score", "score", None)
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert "Traceback" not in told
+
+
+def test_debug_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AVATARZOO_DEBUG", "1")
+    with pytest.raises(avatarzoo.errors.ConfigError):
+        cli.main(["fit", "recipe=nowhere"])
+
+
+def test_fit_hands_the_resolved_config_over_and_says_what_is_next(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = fake(monkeypatch, "avatarzoo.fit", "fit", Path("runs/x"))
+    words = ["fit", f"plugins=[{PLUGIN}]", "scale=small", "recipe=plug_small", "model.width=3"]
+    assert cli.main(words) == 0
+    config = calls[0][0][0]
+    assert (config["recipe"], config["scale"], config["model"]["width"]) == ("plug_small", "small", 3)
+    told = capsys.readouterr().out
+    assert "runs/x/pictures" in told
+    assert "avatarzoo test ckpt=runs/x" in told
+
+
+def test_test_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = fake(monkeypatch, "avatarzoo.benchmark.score", "score", [])
+    words = ["test", "ckpt=runs/x", "data.root=/a b,c", "protocol=tracked-v1,rasterised-v1", "out=there"]
+    assert cli.main(words) == 0
+    assert calls == [(("runs/x", ["data.root=/a b,c"], ["tracked-v1", "rasterised-v1"], "there"), {})]
+    assert cli.main(["test", "ckpt=runs/x"]) == 0
+    assert calls[1] == (("runs/x", [], ["tracked-v1"], None), {})
+
+
+def test_render_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = fake(monkeypatch, "avatarzoo.rendering", "render", Path("x.mp4"))
+    assert cli.main(["render", "ckpt=r", "what=mesh", "path=camera:400002", "out=x.mp4", "data.root=/d"]) == 0
+    assert calls == [(("r",), {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"]})]
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def stop(words: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.VERBS, "fit", stop)
+    assert cli.main(["fit"]) == 130
+    assert capsys.readouterr().err == "avatarzoo: stopped.\n"
+
+
+def test_list_shows_recipes_and_components_with_their_first_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "recipes", "rasterizers", "models"]) == 0
+    text = capsys.readouterr().out
+    for name in ("recipes", "pica_full", "rasterizers", "warp", "torch", "models", "static_texture"):
+        assert name in text
+    described = [line for line in text.splitlines() if line.startswith("  ")]
+    assert all(len(line.split(maxsplit=1)) == 2 for line in described), "a component or recipe says nothing about itself"
+
+
+def test_doctor_finds_what_is_here_and_proves_it() -> None:
+    findings = {section: {finding.what: finding for finding in rows} for section, rows in examine()}
+    assert findings["versions"]["torch"].state == GOOD
+    assert findings["devices"]["cpu"].state == GOOD
+    assert findings["rasterizers"]["torch"].state == GOOD
+    assert findings["proof"]["warp"].state == GOOD, findings["proof"]["warp"].detail
+    assert not [row for rows in findings.values() for row in rows.values() if row.state == BAD]
+
+
+def test_doctor_reports_what_breaks_instead_of_breaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    from avatarzoo import doctor
+
+    def broken() -> None:
+        raise OSError("no such luck")
+
+    monkeypatch.setattr(doctor, "_devices", broken)
+    assert dict(examine())["devices"] == [doctor.Finding("devices", BAD, "OSError: no such luck")]
+
+
+def test_nothing_optional_is_needed_to_list_and_to_look_around() -> None:
+    script = f"""
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {OPTIONAL!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Block())
+from avatarzoo.cli import main
+from avatarzoo import registry
+assert main(["--help"]) == 0
+assert "torch" not in sys.modules, "help must not wait for PyTorch"
+assert main(["list"]) == 0
+assert main(["doctor"]) == 0
+for kind in registry.KINDS:
+    for name in registry.names(kind):
+        registry.get(kind, name)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
