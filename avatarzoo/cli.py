@@ -55,7 +55,7 @@ usage: avatarzoo test ckpt=RUN [key=value ...]
   protocol=NAME[,NAME]      default tracked-v1
   data.root=DIR ...         another capture, or other options of it; default: what it was trained on
   out=DIR                   default: RUN/test. Predictions as PNG, record.json, table
-  plugins=[FILE.py]
+  split=test|val|train   batch_size=N   workers=N   device=auto|cpu|cuda   plugins=[FILE.py]
 
 protocols:
 {protocols}
@@ -67,7 +67,7 @@ usage: avatarzoo render ckpt=RUN out=FILE.mp4 [key=value ...]
   what=image|normal|depth|mesh      default image
   path=orbit|camera:NAME|dolly      default orbit
   segment=NAME              drive it with a segment of the capture (data.root=DIR); default: the neutral face
-  plugins=[FILE.py]
+  device=auto|cpu|cuda   plugins=[FILE.py]
 """
 
 
@@ -124,19 +124,16 @@ def _test(words: list[str]) -> None:
     from avatarzoo.benchmark.score import score
     from avatarzoo.compose import split_list
 
-    said, overrides = _take(words, "ckpt", "protocol", "out", "plugins")
-    _load_plugins(said)
-    score(_needed(said, "ckpt"), overrides, split_list(said.get("protocol")) or ["tracked-v1"], said.get("out"))
+    said, data = _take(words, "ckpt", "protocol", "out", "plugins", "split", "batch_size", "workers", "device")
+    protocols = split_list(said.pop("protocol", None)) or ["tracked-v1"]
+    score(_checkpoint(said), data, protocols, said.pop("out", None), **said)
 
 
 def _render(words: list[str]) -> None:
     from avatarzoo.rendering import render
 
-    said, overrides = _take(words, "ckpt", "out", "what", "path", "segment", "plugins")
-    _load_plugins(said)
-    said = {key: said[key] for key in said if key != "plugins"}
-    film = render(_needed(said, "ckpt"), overrides=overrides, **{k: v for k, v in said.items() if k != "ckpt"})
-    print(film)
+    said, data = _take(words, "ckpt", "out", "what", "path", "segment", "plugins", "device")
+    print(render(_checkpoint(said), data=data, **said))
 
 
 def _list(words: list[str]) -> None:
@@ -183,21 +180,22 @@ def _recipes() -> str:
 
 
 def _take(words: Sequence[str], *keys: str) -> tuple[dict[str, Any], list[str]]:
-    """Separate a verb's own options from overrides of the config."""
-    from avatarzoo.compose import parse_override
+    """Separate a verb's own options from overrides of the capture."""
+    from avatarzoo.compose import parse_override, split_list
 
-    pairs = [(parse_override(word), word) for word in words]
-    return {key: value for (key, value), _ in pairs if key in keys}, [word for (key, _), word in pairs if key not in keys]
+    said, data = {}, []
+    for word in words:
+        key, value = parse_override(word)
+        if key in keys:
+            said[key] = split_list(value) if key == "plugins" else value
+        elif key.split(".")[0] == "data":
+            data.append(word)
+        else:
+            raise ConfigError(f"There is no option {key} here.{did_you_mean(key, [*keys, 'data'])}")
+    return said, data
 
 
-def _needed(said: dict[str, Any], key: str) -> str:
-    if not said.get(key):
-        raise ConfigError(f"{key}= is missing: {key}=RUN takes a run's folder or a .ckpt file.")
-    return str(said[key])
-
-
-def _load_plugins(said: dict[str, Any]) -> None:
-    from avatarzoo.compose import split_list
-    from avatarzoo.config import load_plugins
-
-    load_plugins(split_list(said.get("plugins")))
+def _checkpoint(said: dict[str, Any]) -> str:
+    if not said.get("ckpt"):
+        raise ConfigError("ckpt= is missing: ckpt=RUN takes a run's folder or a .ckpt file.")
+    return str(said.pop("ckpt"))

@@ -64,6 +64,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["fit", "recipe=pica_ful"], "Did you mean 'pica_full'"),
         (["fit", "pica_full"], "key=value"),
         (["test"], "ckpt= is missing"),
+        (["test", "ckpt=x", "protocols=tracked-v1"], "no option protocols here. Did you mean 'protocol'"),
+        (["test", "ckpt=x", "model.width=3"], "no option model.width here"),
         (["render", "what=image"], "ckpt= is missing"),
         (["list", "modelz"], "Did you mean 'models'"),
         (["doctor", "now"], "doctor takes no options"),
@@ -105,14 +107,14 @@ def test_test_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPat
     words = ["test", "ckpt=runs/x", "data.root=/a b,c", "protocol=tracked-v1,rasterised-v1", "out=there"]
     assert cli.main(words) == 0
     assert calls == [(("runs/x", ["data.root=/a b,c"], ["tracked-v1", "rasterised-v1"], "there"), {})]
-    assert cli.main(["test", "ckpt=runs/x"]) == 0
-    assert calls[1] == (("runs/x", [], ["tracked-v1"], None), {})
+    assert cli.main(["test", "ckpt=runs/x", "device=cpu", "plugins=[a.py,b.py]"]) == 0
+    assert calls[1] == (("runs/x", [], ["tracked-v1"], None), {"device": "cpu", "plugins": ["a.py", "b.py"]})
 
 
 def test_render_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake(monkeypatch, "avatarzoo.rendering", "render", Path("x.mp4"))
     assert cli.main(["render", "ckpt=r", "what=mesh", "path=camera:400002", "out=x.mp4", "data.root=/d"]) == 0
-    assert calls == [(("r",), {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"]})]
+    assert calls == [(("r",), {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "data": ["data.root=/d"]})]
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

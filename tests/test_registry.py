@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib
 from dataclasses import MISSING
 from pathlib import Path
 
@@ -106,7 +106,7 @@ def test_installed_plugins_are_found_and_a_broken_one_stops_nobody(
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(registry, "_plugins_loaded", False)
     monkeypatch.setattr(registry, "plugin_errors", {})
-    importlib.metadata.MetadataPathFinder.invalidate_caches()
+    importlib.invalidate_caches()
 
     assert "test_good" in registry.names("warp")
     assert "a_module_that_is_not_there" in registry.plugin_errors["bad"]
