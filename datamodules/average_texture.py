@@ -11,7 +11,7 @@ from torch import Tensor
 
 from avatarzoo.batch import Camera
 from avatarzoo.capture import Topology
-from avatarzoo.geometry.cameras import face_to_camera, project, to_camera, to_clip
+from avatarzoo.geometry.cameras import camera_centre, face_to_camera, project, to_camera, to_clip
 from avatarzoo.rasterizers.base import Rasterizer
 
 log = logging.getLogger(__name__)
@@ -106,38 +106,25 @@ class BackProjector:
         height, width = camera.size
         R, t = face_to_camera(camera, head_pose[None])
         nearest = self._nearest(to_camera(vertices, R, t), camera)
-        local = to_camera(points, R, t)[0]
-        cosine = -(normals @ R[0].T * F.normalize(local, dim=-1)).sum(dim=-1)
+        cosine = (F.normalize(camera_centre(R, t) - points, dim=-1) * normals).sum(dim=-1)
+        facing = torch.nonzero(cosine > GRAZING)[:, 0]
+        local, cosine = to_camera(points[facing], R, t)[0], cosine[facing]
         pixel = project(local[None], camera.K)[0]
         column, row = pixel.round().long().unbind(-1)
-        inside = (
-            (local[:, 2] > 0) & (column > 0) & (column < width - 1) & (row > 0) & (row < height - 1) & (cosine > GRAZING)
-        )
+        inside = (local[:, 2] > 0) & (column > 0) & (column < width - 1) & (row > 0) & (row < height - 1)
         seen = torch.nonzero(inside)[:, 0]
         z, angle = local[seen, 2], cosine[seen].clamp(max=1)
         footprint = z / camera.K[0, 0, 0]
         slope = torch.sqrt(1 - angle * angle) / angle
         clear = z <= nearest[row[seen], column[seen]] + CLEARANCE + 2 * footprint * slope
-        seen, angle = seen[clear], angle[clear]
-        return seen, angle**SHARPNESS, pixel[seen]
+        seen = seen[clear]
+        return facing[seen], angle[clear] ** SHARPNESS, pixel[seen]
 
     def _nearest(self, local: Tensor, camera: Camera) -> Tensor:
-        """Return H,W: the least depth of the mesh in each 3x3 neighbourhood, or -1 where part of it is empty."""
+        """Return H,W: the least depth of the mesh in each 3x3 neighbourhood, or far in front where part of it is empty."""
         raster = self.rasterizer.rasterize(to_clip(local, camera.K, camera.size), self.triangles, camera.size)
         depth = self.rasterizer.interpolate(local[..., 2:].contiguous(), raster, self.triangles)[..., 0]
         empty = raster[..., 3] == 0
         least = -F.max_pool2d(-torch.where(empty, FAR_AWAY, depth)[:, None], 3, 1, 1)[0, 0]
         border = F.max_pool2d(empty[:, None].float(), 3, 1, 1)[0, 0] > 0
         return torch.where(border, -FAR_AWAY, least)
-
-
-def channel_seen(pixels: Tensor) -> Tensor:
-    """Return which entries of a stored texture were seen, channel by channel: Multiface writes 0 where none was.
-
-    Args:
-        pixels: 3,T,T uint8, as stored.
-
-    Returns:
-        3,T,T bool.
-    """
-    return pixels != 0

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,8 @@ def capture_folder(root: Path, cache_dir: str | None) -> Path:
             "Set data.cache_dir or AVATARZOO_CACHE to a folder outside it."
         )
     folder = base / "captures" / f"{root.name}-{digest(str(root))[:8]}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic(folder / "writable") as trial:
-            trial.write_bytes(b"")
-    except OSError as error:
-        raise DataError(
-            f"The cache folder {folder} cannot be written ({error.strerror or error}). "
-            "Set data.cache_dir or AVATARZOO_CACHE to a folder that can."
-        ) from error
+    with atomic(folder / "writable") as trial:
+        trial.write_bytes(b"")
     return folder
 
 
@@ -86,11 +79,43 @@ def atomic(path: Path) -> Iterator[Path]:
 
     Yields:
         A temporary path beside it, renamed onto it when the block ends well and removed when it does not.
+
+    Raises:
+        DataError: the disk refuses.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be written ({error.strerror or error}). Free some space, or set data.cache_dir or "
+            "AVATARZOO_CACHE to another folder."
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def file_hashes(root: Path, files: Iterable[Path], memory: Path, track: Callable[[list, str], Iterable]) -> dict[str, str]:
+    """Return SHA-256 by path below ``root`` of the files that are there.
+
+    Args:
+        root: folder the names are relative to.
+        files: below it.
+        memory: file that remembers hashes by path, size and modification time.
+        track: progress bar.
+    """
+    known = json.loads(memory.read_text()) if memory.is_file() else {}
+    hashes = {}
+    for path, size, time in track([s for s in stamps(dict.fromkeys(files)) if s[1] >= 0], "Hashing files"):
+        name = str(Path(path).relative_to(root))
+        key = f"{name}|{size}|{time}"
+        if key not in known:
+            with open(path, "rb") as file:
+                known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        hashes[name] = known[key]
+    with atomic(memory) as temporary:
+        temporary.write_text(json.dumps(known))
+    return hashes

@@ -19,7 +19,7 @@ from avatarzoo.errors import DataError
 
 log = logging.getLogger(__name__)
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 FARTHEST = 1e5  # mm; a hundred metres from the origin is no head and no camera around one
 WIDEST = 1e4  # mm; a face-centric vertex ten metres out is a damaged number
 

@@ -169,6 +169,7 @@ class Layout:
 
         Raises:
             ConfigError: a segment that is not there or in both, or nothing says how to split.
+            DataError: the same, in split.json.
         """
         known = self.segments()
         path = self.root / "split.json"
@@ -189,21 +190,41 @@ class Layout:
                 list(dict.fromkeys(test)) if test is not None else [s for s in known if s not in set(chosen_train)]
             )
             split = {"train": chosen_train, "test": chosen_test}
+        wrong = DataError if train is None and test is None else ConfigError
         for names in split.values():
             for name in names:
                 if name not in known:
-                    raise ConfigError(f"{source} names segment {name!r}, which has no frame.{did_you_mean(name, known)}")
+                    raise wrong(f"{source} names segment {name!r}, which has no frame.{did_you_mean(name, known)}")
         both = sorted(set(split["train"]) & set(split["test"]))
         if both:
             raise ConfigError(
                 f"{source} puts segment {both[0]!r} in train and in test; scores would be of frames trained on."
             )
         if not split["train"]:
-            raise ConfigError(f"{source} leaves no segment to train on. Segments: {', '.join(known)}.")
+            raise wrong(f"{source} leaves no segment to train on. Segments: {', '.join(known)}.")
         unused = [s for s in known if s not in split["train"] and s not in split["test"]]
         if unused:
             log.warning("%s uses neither for training nor for testing: %s.", source, ", ".join(unused))
         return split
+
+    def choose_frames(
+        self, train: Sequence[str] | None, test: Sequence[str] | None, val_fraction: float, limit: int | None
+    ) -> dict[str, list[Frame]]:
+        """Return the frames of "train", "val" (carved from train) and "test".
+
+        Args:
+            train, test: segments given by the user, as in ``choose_split``.
+            val_fraction: of the training frames.
+            limit: frames per split, or None.
+        """
+        segments = self.choose_split(train, test)
+        training = [f for f in self.frames if f[0] in set(segments["train"])]
+        held = carve(training, val_fraction)
+        return {
+            "train": spread([f for f in training if f not in set(held)], limit),
+            "val": spread(held, limit),
+            "test": spread([f for f in self.frames if f[0] in set(segments["test"])], limit),
+        }
 
     def choose_views(self, views: dict[str, str] | None) -> dict[str, str]:
         """Return named views: the user's, else views.json, else none.
@@ -213,13 +234,14 @@ class Layout:
 
         Raises:
             ConfigError: a view's camera is not in KRT.
+            DataError: the same, in views.json.
         """
         path = self.root / "views.json"
         source = "data.views" if views is not None else str(path)
         chosen = dict(views) if views is not None else (read_views(path) if path.is_file() else {})
         for view, camera in chosen.items():
             if str(camera) not in self.cameras:
-                raise ConfigError(
+                raise (DataError if views is None else ConfigError)(
                     f"{source} gives view {view!r} camera {camera!r}, which {self.root / 'KRT'} lacks."
                     f"{did_you_mean(str(camera), self.cameras)}"
                 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from avatarzoo.datamodules.formats import read_row, read_text
 from avatarzoo.errors import DataError
+
+INTEGER = re.compile(r"-?\d{1,9}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -78,9 +81,10 @@ def _corner(word: str, vertices: int, uvs: int, where: str) -> tuple[int, int]:
     parts = word.split("/")
     if len(parts) < 2 or not parts[1]:
         raise DataError(f"{where}: the corner {word!r} has no texture vertex; export the mesh with UVs (f v/vt v/vt v/vt).")
-    try:
-        vertex, uv = int(parts[0]), int(parts[1])
-    except ValueError:
-        raise DataError(f"{where}: {word!r} is not a corner of a face, expected v/vt. Repair the line.") from None
+    if len(parts) > 3 or not all(INTEGER.fullmatch(part) for part in parts[:2] + [p for p in parts[2:] if p]):
+        raise DataError(f"{where}: {word!r} is not a corner of a face, expected v/vt or v/vt/vn. Repair the line.")
+    vertex, uv = int(parts[0]), int(parts[1])
+    if not vertex or not uv:
+        raise DataError(f"{where}: {word!r} has the id 0, but ids count from 1. Repair the line.")
     # ids count from 1; negative ones count back from the line they stand on
     return (vertex + vertices if vertex < 0 else vertex - 1), (uv + uvs if uv < 0 else uv - 1)

@@ -59,6 +59,24 @@ def _check_header(data: bytes, path: Path, kind: str) -> tuple[int, int]:
     return height, width
 
 
+def check_size(path: Path, found: tuple[int, ...], expected: tuple[int, int]) -> None:
+    """Refuse a picture of another size than the capture's.
+
+    Args:
+        path: the file.
+        found, expected: (height, width).
+
+    Raises:
+        DataError: they differ.
+    """
+    if tuple(found) != tuple(expected):
+        raise DataError(
+            f"{path} is {found[1]}x{found[0]}, but the capture's pictures are {expected[1]}x{expected[0]} (as "
+            "the first one). K is in pixels of that size: replace the file, leave the camera out with data.cameras, "
+            "or use data.on_bad_frame=skip."
+        )
+
+
 def read_png(path: Path, kind: str) -> np.ndarray:
     """Decode a PNG, checking the sum of every chunk.
 
