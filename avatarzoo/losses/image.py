@@ -15,10 +15,11 @@ from avatarzoo.registry import register
 
 @register("loss", "image")
 class ImageLoss(LossTerm):
-    """Squared colour error over the pixels the model covers, in units of the capture's texture standard deviation.
+    """Squared colour error over the pixels the model covers, in units of the capture.
 
     Dividing by the texture std keeps lambda_i in the relation it has to Multiface's normalised textures: the factor on
-    errors of 0..1 pictures is 1 / texture_std (255 / std of 0..255 textures).
+    errors of 0..1 pictures is 1 / texture_std (255 / std of 0..255 textures). A capture with few, similar frames has a tiny
+    texture std; the spread of its colours ("colour_std") is the steadier unit there.
 
     Source: PiCA equation 4, L_I; the text prints a norm without saying whether it is squared or averaged.
     """
@@ -26,21 +27,31 @@ class ImageLoss(LossTerm):
     requires = ("view.image",)
 
     def __init__(
-        self, *, squared: bool = True, region_weights: dict[str, float] | None = None, chroma_weight: float = 1.0
+        self,
+        *,
+        unit: str = "texture_std",
+        squared: bool = True,
+        region_weights: dict[str, float] | None = None,
+        chroma_weight: float = 1.0,
     ) -> None:
         """Choose the norm and what counts more.
 
         Args:
+            unit: "texture_std", or "colour_std": of the mean texture's colours around their mean.
             squared: mean of squares; False: the root of it, per image.
             region_weights: factors on the error of regions of the surface, e.g. {eyes: 4} (not in the paper).
             chroma_weight: factor on the part of the error that is orthogonal to grey (not in the paper).
         """
+        if unit not in ("texture_std", "colour_std"):
+            raise ConfigError(f"loss.image.unit is 'texture_std' or 'colour_std', not {unit!r}.")
+        self.unit = unit
         self.squared, self.region_weights, self.chroma_weight = squared, region_weights or {}, chroma_weight
         self.std = 1.0
 
     def bind(self, summary: CaptureSummary) -> None:
         """Take the unit and the regions."""
-        self.std, self.summary = summary.texture_std, summary
+        colour_std = float(summary.colour_axes.square().sum() / 3) ** 0.5
+        self.std, self.summary = summary.texture_std if self.unit == "texture_std" else colour_std, summary
         unknown = [name for name in self.region_weights if name not in summary.regions]
         if unknown and summary.regions:
             raise ConfigError(

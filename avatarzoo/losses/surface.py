@@ -78,5 +78,7 @@ class NormalLoss(LossTerm):
         # off the gate both depths are replaced by one plane, so that no gradient of nonsense is computed there
         plane = torch.ones_like(measured)
         safe = torch.where(gate, predicted, plane)
-        difference = normals_from_depth(safe, K) - normals_from_depth(torch.where(gate, measured, plane), K)
+        with torch.no_grad():
+            target = normals_from_depth(torch.where(gate, measured, plane), K)
+        difference = normals_from_depth(safe, K) - target
         return power(masked_mean(difference.square(), whole), self.squared)
