@@ -39,6 +39,21 @@ def sha256_of_manifest(manifest: Mapping[str, str]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def without_folders(value: Any) -> Any:
+    """Shorten absolute paths to their last name: records are published, folders of a machine are nobody's business.
+
+    Args:
+        value: plain containers.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_folders(v) for key, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_folders(v) for v in value]
+    if isinstance(value, (str, Path)) and Path(value).expanduser().is_absolute():
+        return Path(value).name
+    return value
+
+
 def describe_device(device: str | torch.device) -> str:
     """Return a device in words, such as "cpu, 2 threads" or "NVIDIA H100"."""
     device = torch.device(device)
@@ -57,11 +72,11 @@ def describe_model(model: Model, config: Mapping[str, Any], iteration: int) -> d
     """
     counts = parameter_counts(model)
     return {
-        "recipe": str(config["recipe"]),
+        "recipe": Path(str(config["recipe"])).stem,
         "model": config["model"]["name"],
         "scale": config.get("scale", "paper"),
         "iteration": iteration,
-        "config": dict(config),
+        "config": without_folders(config),
         "config_hash": Config(dict(config)).hash(),
         "test_inputs": model.test_inputs,
         "test_time_fitting": getattr(model, "test_time_fitting", "none"),
@@ -80,14 +95,14 @@ def describe_data(capture: Capture, config: Mapping[str, Any], split: str) -> di
     samples = capture.splits[split]
     return {
         "capture": capture.summary.name,
-        "options": dict(config),
+        "options": without_folders(config),
         "manifest_sha256": sha256_of_manifest(capture.manifest()),
         "split": split,
         "segments": sorted({s.segment for s in samples}),
         "cameras": sorted({s.camera for s in samples}),
         "images": len(samples),
         "picture_size": list(capture.summary.cameras.size),
-        "skipped": list(getattr(capture, "skipped", [])),
+        "skipped": without_folders(list(getattr(capture, "skipped", []))),
     }
 
 

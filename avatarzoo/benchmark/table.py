@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
 COLUMNS = ("psnr", "psnr_pooled", "mse", "ssim", "lpips_alex", "lpips_vgg", "coverage")
-HEADS = ("PSNR dB", "pooled dB", "MSE", "SSIM", "LPIPS alex", "LPIPS vgg", "covered")
+HEADS = ("PSNR", "pooled", "MSE", "SSIM", "LPIPS-a", "LPIPS-v", "cover %")
 
 
 def rows_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -21,7 +22,7 @@ def rows_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
     if len(metrics["segments"]) > 1:
         yield from metrics["segments"].items()
     for name, values in metrics["regions"].items():
-        yield f"region {name}", values
+        yield f"· {name}", values
 
 
 def cell(key: str, values: Mapping[str, Any]) -> str:
@@ -32,7 +33,7 @@ def cell(key: str, values: Mapping[str, Any]) -> str:
     if value is None:
         return "n/a"
     if key == "coverage":
-        return f"{100 * value:.2f} %"
+        return f"{100 * value:.2f}"
     return f"{value:.4f}" if key in ("ssim", "lpips_alex", "lpips_vgg") else f"{value:.2f}"
 
 
@@ -50,10 +51,10 @@ def record_table(record: Mapping[str, Any]) -> Table:
         spread = values.get("spread")
         if spread and spread["ratio"] is not None:
             caption += f"; R-B spread of {name} {100 * spread['ratio']:.0f} % of the truth's"
-    table = Table(title=title, caption=caption)
-    table.add_column("")
+    table = Table(title=title, caption=caption, box=box.SIMPLE_HEAD)
+    table.add_column("", no_wrap=True)
     for head in HEADS:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     for name, values in rows_of(record):
         table.add_row(name, *(cell(key, values) for key in COLUMNS))
     return table

@@ -49,11 +49,11 @@ def why_unavailable(net: str) -> str | None:
     """
     path = backbone_file(net)
     if not path.is_file():
-        return f"LPIPS ({net}) needs {path}, which is absent; download {_backbone_url(net)} to it."
+        return f"LPIPS ({net}) needs {_backbone_url(net)} in the folder checkpoints of TORCH_HOME/hub, where it is absent."
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     expected = path.stem.rsplit("-", 1)[1]  # torchvision writes the first 8 digits into the file's name
     if not digest.startswith(expected):
-        return f"LPIPS ({net}): {path} is damaged (sha256 {digest[:8]}..., expected {expected}...); download it again."
+        return f"LPIPS ({net}): {path.name} is damaged (sha256 {digest[:8]}, expected {expected}); download it again."
     try:
         import lpips  # noqa: F401
     except ImportError as error:

@@ -1,0 +1,226 @@
+"""Film an avatar: along a camera path, from the checkpoint alone or driven by a segment of a capture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.progress import Progress
+from torch import Tensor
+
+from avatarzoo import checkpoint as checkpoints
+from avatarzoo import pictures
+from avatarzoo.batch import Camera, Driving, HeadBatch, Mesh, Meta, Prediction, Texture, View, lookup
+from avatarzoo.build import build_capture
+from avatarzoo.capture import CameraTable, CaptureSummary
+from avatarzoo.config import override
+from avatarzoo.datamodules.base import Capture, Sample
+from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.film import check_name, open_film
+from avatarzoo.geometry.cameras import face_to_camera, resize_intrinsics, to_camera
+from avatarzoo.geometry.paths import dolly, orbit
+from avatarzoo.models.base import Avatar
+
+WHAT = ("image", "normal", "depth", "mesh")
+PATHS = ("orbit", "dolly")
+SHORTEST = 96  #: pictures of a film when nothing says how many: about four seconds
+
+
+def render(
+    checkpoint: str | Path,
+    what: str = "image",
+    path: str = "orbit",
+    segment: str | None = None,
+    out: str | Path = "avatar.mp4",
+    *,
+    overrides: Sequence[str] = (),
+    size: int | None = None,
+    frames: int | None = None,
+    fps: int = 25,
+    device: str = "auto",
+    plugins: Sequence[str | Path] = (),
+    quiet: bool = False,
+) -> Path:
+    """Film an avatar.
+
+    Args:
+        checkpoint: a run's folder or a checkpoint file; alone it gives the neutral face.
+        what: "image", "normal" (camera frame as colours), "depth" (near is light) or "mesh" (shaded, untextured).
+        path: "orbit", "dolly", or "camera:NAME" for one of the capture's cameras or named views.
+        segment: of the capture; its frames drive the avatar, evenly spread over the film.
+        out: video (.mp4, .mov, .mkv, .webm), .gif, .png for a single picture, or a folder of PNGs without suffix.
+        overrides: where that capture lies, e.g. "data.root=DIR"; default: as in training.
+        size: height of the pictures in pixels; default: the height trained at.
+        frames: number of pictures; default: one per driving frame, and at least four seconds where anything moves.
+        fps: pictures per second.
+        device: "cpu", "cuda" or "auto".
+        plugins: Python files the checkpoint was made with.
+        quiet: no progress bar.
+
+    Returns:
+        What was written.
+
+    Raises:
+        ConfigError: an unknown value, with the nearest known ones, or a model that cannot render from what there is.
+        DataError: the capture has no such segment.
+    """
+    out = Path(out)
+    check_name(out)
+    if what not in WHAT:
+        raise ConfigError(f"what={what} is not known.{did_you_mean(what, WHAT)}")
+    if overrides and segment is None:
+        raise ConfigError(f"{' '.join(overrides)} says where a capture lies; say segment=NAME too, to be driven by it.")
+    if (size is not None and size < 2) or (frames is not None and frames < 1) or fps < 1:
+        raise ConfigError(f"size={size} frames={frames} fps={fps}: give positive numbers (size at least 2).")
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    loaded = checkpoints.load(checkpoint, plugins, device)
+    model, summary = loaded.model, loaded.summary
+    if not isinstance(model, Avatar):
+        raise ConfigError(f"model {loaded.config['model']['name']!r} renders no pictures.")
+
+    camera = path_start(path, summary.cameras, size)
+    drivers = [None] if segment is None else _frames_of(loaded.config, overrides, segment)
+    still = path.startswith("camera:") and segment is None
+    count = frames or (1 if still or out.suffix.lower() == ".png" else max(SHORTEST, len(drivers)))
+    poses = path_poses(path, camera, summary, count)
+    with Progress(disable=quiet) as bar, open_film(out, fps) as film:
+        for i in bar.track(range(count), description=f"rendering {what}"):
+            batch = _batch(summary, drivers[i * len(drivers) // count])
+            R, t = poses[i]
+            batch.view = View(replace(camera, R=R[None], t=t[None]))
+            _check_inputs(model, batch, segment is not None)
+            batch = batch.to(device)
+            film.add(pictures.to_uint8(draw(model.render(batch), batch, what, summary)))
+    return out
+
+
+def path_start(path: str, table: CameraTable, size: int | None) -> Camera:
+    """Return the camera a path starts from: the one it names, else the view "Front", else the first.
+
+    Args:
+        path: see ``render``.
+        table: the capture's cameras.
+        size: height in pixels, or None for the table's.
+
+    Returns:
+        One camera with even height and width, as video wants them.
+
+    Raises:
+        ConfigError: unknown path or camera.
+    """
+    kind, _, name = path.partition(":")
+    known = [*table.names, *table.views]
+    if kind not in (*PATHS, "camera") or (kind == "camera") != bool(name):
+        raise ConfigError(f"path={path} is not known; give orbit, dolly or camera:NAME with one of {', '.join(known)}.")
+    name = name or table.views.get("Front", table.names[0])
+    name = table.views.get(name, name)
+    if name not in table.names:
+        raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known)}")
+    index = table.names.index(name)
+    height = table.size[0] if size is None else size
+    height += height % 2
+    scale = height / table.size[0]
+    width = max(2, 2 * round(table.size[1] * scale / 2))
+    K = resize_intrinsics(table.K[index], scale, scale)
+    return Camera(K[None], table.R[index][None], table.t[index][None], (height, width))
+
+
+def path_poses(path: str, camera: Camera, summary: CaptureSummary, frames: int) -> list[tuple[Tensor, Tensor]]:
+    """Return (R, t) of every picture of a path around the neutral head.
+
+    Args:
+        path: see ``render``.
+        camera: from ``path_start``.
+        summary: says where the head stands.
+        frames: number of pictures.
+    """
+    R, t = camera.R[0], camera.t[0]
+    rotation, shift = summary.head_pose[:, :3], summary.head_pose[:, 3]
+    low, high = summary.neutral_vertices.amin(0), summary.neutral_vertices.amax(0)
+    centre = rotation @ ((low + high) / 2) + shift
+    if path == "orbit":
+        return orbit(R, t, centre, rotation[:, 1], frames)
+    if path == "dolly":
+        return dolly(R, t, centre, frames)
+    return [(R, t)] * frames
+
+
+def neutral_batch(summary: CaptureSummary) -> HeadBatch:
+    """Return a batch of one whose inputs give the neutral code; it has no view.
+
+    Args:
+        summary: from the checkpoint.
+    """
+    zero = torch.zeros(1, dtype=torch.int64)
+    arkit = None if summary.neutral_arkit is None else summary.neutral_arkit[None]
+    return HeadBatch(
+        meta=Meta(zero, zero, zero, zero, zero, summary.tables),
+        mesh=Mesh(summary.neutral_vertices[None], summary.head_pose[None]),
+        texture=Texture(summary.neutral_average[None], summary.neutral_coverage[None]),
+        driving=Driving(frame=zero, arkit=arkit),
+    )
+
+
+def _frames_of(config: dict, overrides: Sequence[str], segment: str) -> list[tuple[Capture, Sample]]:
+    """Return one sample per frame of a segment, in order."""
+    node = override(config, list(overrides))["data"] if overrides else config["data"]
+    capture = build_capture({"data": node})
+    capture.prepare()
+    samples = [s for split in capture.splits.values() for s in split]
+    first = {s.frame: s for s in reversed(samples) if s.segment == segment}
+    if not first:
+        raise DataError(f"The capture has no segment {segment!r}.{did_you_mean(segment, {s.segment for s in samples})}")
+    return [(capture, first[frame]) for frame in sorted(first)]
+
+
+def _batch(summary: CaptureSummary, driver: tuple[Capture, Sample] | None) -> HeadBatch:
+    return neutral_batch(summary) if driver is None else driver[0].read(driver[1])
+
+
+def _check_inputs(model: Avatar, batch: HeadBatch, driven: bool) -> None:
+    missing = [p for p in model.requires if not p.endswith("?") and lookup(batch, p) is None]
+    if missing:
+        raise ConfigError(
+            f"This model needs {', '.join(missing)}, which the {'segment' if driven else 'checkpoint alone'} does not give"
+            f"{'.' if driven else '; say segment=NAME to be driven by a capture.'}"
+        )
+
+
+def draw(prediction: Prediction, batch: HeadBatch, what: str, summary: CaptureSummary) -> Tensor:
+    """Turn one prediction into a picture.
+
+    Args:
+        prediction: of a batch of one.
+        batch: that batch.
+        what: one of ``WHAT``.
+        summary: gives the head's extent, so that depth keeps its colours along a film.
+
+    Returns:
+        H,W,3 float32 in 0..1.
+
+    Raises:
+        ConfigError: the model gives no such thing.
+    """
+    if what == "image":
+        return pictures.to_picture(prediction.image[0])  # type: ignore[index]
+    camera, pose = batch.view.camera, batch.mesh.head_pose  # type: ignore[union-attr]
+    R, t = face_to_camera(camera, pose)
+    if what == "depth":
+        if prediction.depth is None:
+            raise ConfigError("what=depth: this model gives no depth.")
+        head = to_camera(summary.neutral_vertices.to(R)[None], R, t)[0, :, 2]
+        margin = 0.1 * (head.max() - head.min())
+        return pictures.depth_colours(prediction.depth[0, 0], float(head.min() - margin), float(head.max() + margin))
+    raster, triangles = prediction.extras.get("raster"), prediction.extras.get("mesh_triangles")
+    if raster is not None and triangles is not None and prediction.vertices is not None:
+        normals = pictures.raster_normals(to_camera(prediction.vertices.float(), R, t)[0], triangles, raster[0])
+    elif what == "normal" and prediction.depth is not None:
+        normals = pictures.depth_normals(prediction.depth[0, 0], camera.K[0])
+    else:
+        raise ConfigError(f"what={what}: this model draws no mesh{'' if what == 'mesh' else ' and gives no depth'}.")
+    if what == "mesh":
+        return pictures.shade(normals)
+    # The topology may wind either way; most of what is seen faces the camera.
+    return pictures.normal_colours(-normals if normals[..., 2].sum() > 0 else normals)
