@@ -1,8 +1,9 @@
-"""Map the two top-level folders into the package: datamodules/ and recipes/ become avatarzoo.datamodules, avatarzoo.recipes."""
+"""Map the two top-level folders into the package: datamodules/ and recipes/ become avatarzoo.datamodules and .recipes."""
 
 from setuptools import find_packages, setup
 
 MAPPED = {"avatarzoo.datamodules": "datamodules", "avatarzoo.recipes": "recipes"}
+DATA = ["py.typed", "**/*.json", "**/*.yaml", "**/*.npz"]
 
 packages = find_packages(include=["avatarzoo", "avatarzoo.*"])
 for package, folder in MAPPED.items():
@@ -11,5 +12,5 @@ for package, folder in MAPPED.items():
 setup(
     packages=packages,
     package_dir={"avatarzoo": "avatarzoo", **MAPPED},
-    package_data={"avatarzoo.recipes": ["*.yaml", "*/*.yaml"], "avatarzoo": ["py.typed", "benchmark/*.json"]},
+    package_data={package: DATA for package in packages},
 )
