@@ -8,7 +8,8 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from avatarzoo.callbacks.metrics import Metrics
 from avatarzoo.callbacks.pictures import Pictures
 from avatarzoo.callbacks.progress import ProgressBar
 from avatarzoo.datamodules.base import Capture, ZooData
-from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.errors import AvatarZooError, ConfigError, DataError, did_you_mean
 from avatarzoo.lightning import ZooModule
 from avatarzoo.models.base import Model, parameter_counts
 from avatarzoo.versions import versions
@@ -79,8 +80,9 @@ def fit(config: Mapping[str, Any]) -> Path:
     if trainer.is_global_zero:
         _write_record(config, run)
         _announce(config, run, capture, module, trainer, resumed)
-    options = {"weights_only": True} if "weights_only" in inspect.signature(trainer.fit).parameters else {}
-    trainer.fit(module, datamodule=data, ckpt_path=resumed, **(options if resumed else {}))
+    options = {"weights_only": True} if resumed and "weights_only" in inspect.signature(trainer.fit).parameters else {}
+    with _plain_errors():
+        trainer.fit(module, datamodule=data, ckpt_path=resumed, **options)
     if trainer.is_global_zero:
         _conclude(checkpoints, pictures, guard, module)
     return checkpoints.run
@@ -306,6 +308,22 @@ def _conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module
         lines.append(f"next        avatarzoo test ckpt={checkpoints.run}")
         lines.append(f"            avatarzoo render ckpt={checkpoints.run} path=orbit out=orbit.mp4")
     print("\n".join(lines), flush=True)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise what went wrong itself, not what wrapped it on its way out of a loader's worker or the trainer's clean-up."""
+    try:
+        yield
+    except AvatarZooError as error:
+        wrapped, mark = str(error), f"{type(error).__name__}: "
+        if wrapped.startswith("Caught ") and mark in wrapped:
+            raise type(error)(wrapped.rsplit(mark, 1)[1].strip()) from None
+        raise
+    except RuntimeError as error:
+        if "iter(combined_loader)" in str(error) and error.__context__ is not None:
+            raise error.__context__ from None
+        raise
 
 
 def _quiet() -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 HEAT = torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.0, 0.35], [0.95, 0.35, 0.1], [1.0, 0.85, 0.3], [1.0, 1.0, 1.0]])
 DEPTH = torch.tensor([[0.99, 0.95, 0.75], [0.95, 0.6, 0.4], [0.7, 0.3, 0.5], [0.35, 0.15, 0.5], [0.05, 0.05, 0.2]])
+MIN_HEIGHT = 96  #: pixels; below it captions cover the picture
 LIGHT = (-0.35, -0.45, -0.85)  # from above the viewer's left shoulder, in the camera's frame
 
 
@@ -171,7 +172,7 @@ def grid(
         rows: of pictures H,W,3; None leaves a cell dark.
         captions: of the columns.
         row_captions: drawn into the first picture of each row.
-        height: of a cell in pixels; larger pictures are shrunk to it, smaller ones stay.
+        height: of a cell in pixels; larger pictures are shrunk to it, tiny ones enlarged.
 
     Returns:
         H,W,3 uint8.
@@ -195,7 +196,8 @@ def grid(
 
 def _fit(picture: np.ndarray, height: int) -> np.ndarray:
     if picture.shape[0] <= height:
-        return picture
+        times = max(1, min(height, MIN_HEIGHT) // picture.shape[0])
+        return picture.repeat(times, axis=0).repeat(times, axis=1)
     width = max(1, round(picture.shape[1] * height / picture.shape[0]))
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BOX))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -134,6 +135,11 @@ class _Reader(Dataset):
         return self.capture.read(self.samples[index], key)
 
 
+def _leave_interrupts_to_the_trainer(worker: int) -> None:
+    # A terminal sends Ctrl-C to workers too; they have to go on until the step in progress is finished and saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class ZooData(L.LightningDataModule):
     """Feed a capture to the trainer."""
 
@@ -185,4 +191,5 @@ class ZooData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=False,
             multiprocessing_context="spawn" if self.workers else None,
+            worker_init_fn=_leave_interrupts_to_the_trainer,
         )

@@ -26,8 +26,10 @@ class Guard(L.Callback):
         self._module: ZooModule | None = None
         self._before: dict[int, Any] = {}
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
-        """Listen."""
+    def on_train_batch_start(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+        """Listen from the first step on: before it there is nothing to save, and Ctrl-C simply ends the program."""
+        if self._module is not None:
+            return
         self._module = pl_module
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
