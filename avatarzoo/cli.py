@@ -64,10 +64,11 @@ protocols:
 RENDER = """\
 usage: avatarzoo render ckpt=RUN out=FILE.mp4 [key=value ...]
 
+  out=FILE.mp4|FILE.png|DIR default avatar.mp4; also .mov, .mkv, .webm, .gif, or a folder of pictures
   what=image|normal|depth|mesh      default image
   path=orbit|camera:NAME|dolly      default orbit
   segment=NAME              drive it with a segment of the capture (data.root=DIR); default: the neutral face
-  device=auto|cpu|cuda   plugins=[FILE.py]
+  size=PIXELS   frames=N   fps=N   device=auto|cpu|cuda   plugins=[FILE.py]
 """
 
 
@@ -132,8 +133,8 @@ def _test(words: list[str]) -> None:
 def _render(words: list[str]) -> None:
     from avatarzoo.rendering import render
 
-    said, data = _take(words, "ckpt", "out", "what", "path", "segment", "plugins", "device")
-    print(render(_checkpoint(said), data=data, **said))
+    said, data = _take(words, "ckpt", "out", "what", "path", "segment", "size", "frames", "fps", "device", "plugins")
+    print(render(_checkpoint(said), overrides=data, **said))
 
 
 def _list(words: list[str]) -> None:

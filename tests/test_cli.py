@@ -114,7 +114,7 @@ def test_test_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPat
 def test_render_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake(monkeypatch, "avatarzoo.rendering", "render", Path("x.mp4"))
     assert cli.main(["render", "ckpt=r", "what=mesh", "path=camera:400002", "out=x.mp4", "data.root=/d"]) == 0
-    assert calls == [(("r",), {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "data": ["data.root=/d"]})]
+    assert calls == [(("r",), {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"]})]
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
