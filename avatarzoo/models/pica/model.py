@@ -50,6 +50,7 @@ class PiCA(Avatar):
         colour_space: str = "scalar",
         colour_base: str = "mean_colour",
         xyz_gradient: bool = False,
+        uv_gradient: float = 1.0,
         mean_mesh_rate: float = 1.0e-4,
         mean_mesh_fraction: float | None = None,
     ) -> None:
@@ -72,6 +73,9 @@ class PiCA(Avatar):
             colour_space, colour_base: see ``PixelDecoder``.
             xyz_gradient: let the image loss reach the geometry through the pixel decoder's positions too (B.3 advises
                 against it).
+            uv_gradient: factor on the image loss's gradient to the geometry through the rasterized UVs (1 in the paper). On
+                pixels where the mesh overhangs the background no UV explains the colour, and in short runs the
+                gradient tears the mesh outwards; depth and tracking then have to shape it.
             mean_mesh_rate: of the moving average V_mu per step.
             mean_mesh_fraction: when given, V_mu's time constant is this fraction of the run instead (short runs).
         """
@@ -95,7 +99,7 @@ class PiCA(Avatar):
         self.expression = MapDecoder(latent_channels + 3, [*expression_channels, code_dim], *side)
         self.pixel_decoder = PixelDecoder(code_dim, self.encoding.out_dim, omega, hidden, colour_space, colour_base)
         self.mesh = PicaMesh(mesh, position_size, geometry_residual)
-        self.xyz_gradient = xyz_gradient
+        self.xyz_gradient, self.uv_gradient = xyz_gradient, uv_gradient
         self.mean_mesh_rate, self.mean_mesh_fraction = mean_mesh_rate, mean_mesh_fraction
 
     def bind(self, summary: CaptureSummary) -> None:
@@ -168,6 +172,9 @@ class PiCA(Avatar):
             xyz = self.rasterizer.interpolate(source, raster if self.xyz_gradient else raster.detach(), self.mesh.triangles)
         counts = covered.flatten(1).sum(1).tolist()
         pixels_uv = uv[covered]
+        if self.uv_gradient != 1:
+            constant = pixels_uv.detach()
+            pixels_uv = torch.lerp(constant, pixels_uv, self.uv_gradient) if self.uv_gradient else constant
         code = torch.cat([sample_map(codes[i : i + 1], part)[0] for i, part in enumerate(pixels_uv.split(counts))], dim=0)
         colours = self.pixel_decoder(code, xyz[covered], self.encoding(pixels_uv), pixels_uv)
         image = colours.new_zeros(*covered.shape, 3)
