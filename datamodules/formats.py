@@ -20,6 +20,7 @@ from avatarzoo.errors import DataError
 log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+BLOCK = ((3, "a row of K"),) * 3 + ((None, "distortion"),) + ((4, "a row of [R t]"),) * 3  # of KRT, below a name
 FARTHEST = 1e5  # mm; a hundred metres from the origin is no head and no camera around one
 WIDEST = 1e4  # mm; a face-centric vertex ten metres out is a damaged number
 
@@ -131,25 +132,26 @@ def read_krt(path: Path) -> list[CameraRecord]:
                 f"{where}: expected a camera's name, got {name!r}. A block is a name, 3 rows of K, 1 of "
                 "distortion, 3 of [R t]; a row too many or too few above shifts it."
             )
-        if len(block) < 8:
+        rows = []
+        for (n, line), (count, what) in zip(block[1:], BLOCK, strict=False):
+            rows.append(read_row(line, count, f"{path}, line {n}, camera {name!r}", what))
+        if len(rows) < len(BLOCK):
             raise DataError(
-                f"{where}: camera {name!r} has {len(block) - 1} rows, expected 7 (3 of K, 1 of distortion, 3 of "
-                "[R t]). The file ends too early; copy it again."
+                f"{where}: camera {name!r} has {len(rows)} rows, expected 7 (3 of K, 1 of distortion, 3 of [R t]). "
+                "The file ends too early; copy it again."
             )
-        rows = [(f"{path}, line {n}, camera {name!r}", line) for n, line in block[1:]]
-        K = np.array([read_row(line, 3, w, "a row of K") for w, line in rows[:3]])
-        distortion = tuple(read_row(rows[3][1], None, rows[3][0], "distortion"))
-        Rt = np.array([read_row(line, 4, w, "a row of [R t]") for w, line in rows[4:]])
+        K, distortion, Rt = np.array(rows[:3]), tuple(rows[3]), np.array(rows[4:])
+        where = f"{where}, camera {name!r}"
         if K[0, 0] <= 0 or K[1, 1] <= 0 or K[1, 0] != 0 or K[2].tolist() != [0.0, 0.0, 1.0] or np.abs(K).max() > FARTHEST:
             raise DataError(
-                f"{rows[0][0]}: K must be [[fx s cx] [0 fy cy] [0 0 1]] in pixels with fx, fy > 0, "
+                f"{where}: K must be [[fx s cx] [0 fy cy] [0 0 1]] in pixels with fx, fy > 0, "
                 f"got {K.tolist()}. Repair the rows."
             )
-        check_rotation(Rt[:, :3], rows[4][0])
+        check_rotation(Rt[:, :3], where)
         if np.abs(Rt[:, 3]).max() > FARTHEST:
-            raise DataError(f"{rows[4][0]}: the translation {Rt[:, 3].tolist()} is over 100 m; it is read as mm.")
+            raise DataError(f"{where}: the translation {Rt[:, 3].tolist()} is over 100 m; it is read as mm.")
         if name in cameras:
-            raise DataError(f"{where}: camera {name!r} appears twice; remove one of its blocks.")
+            raise DataError(f"{where}: it appears twice; remove one of its blocks.")
         if any(distortion):
             log.warning(
                 "%s: distortion is not zero; as in Multiface it is ignored, so pictures must be undistorted.", where
