@@ -151,7 +151,7 @@ class PiCA(Avatar):
             uv = self.rasterizer.interpolate(self.mesh.uvs[None], raster, self.mesh.uv_triangles)
             depth = self.rasterizer.interpolate(points[..., 2:], raster, self.mesh.triangles)
         covered = raster[..., 3] > 0
-        image = self._shade(covered, uv, expression_map, vertices, raster)
+        image = self._draw(covered, uv, expression_map, vertices, raster)
         return Prediction(
             image=image.permute(0, 3, 1, 2),
             coverage=covered[:, None],
@@ -165,21 +165,35 @@ class PiCA(Avatar):
             },
         )
 
-    def _shade(self, covered: Tensor, uv: Tensor, codes: Tensor, vertices: Tensor, raster: Tensor) -> Tensor:
+    def _draw(self, covered: Tensor, uv: Tensor, codes: Tensor, vertices: Tensor, raster: Tensor) -> Tensor:
         # only covered pixels reach the networks: the cost follows what is visible
         source = vertices if self.xyz_gradient else vertices.detach()
         with torch.set_grad_enabled(self.xyz_gradient and torch.is_grad_enabled()):
             xyz = self.rasterizer.interpolate(source, raster if self.xyz_gradient else raster.detach(), self.mesh.triangles)
-        counts = covered.flatten(1).sum(1).tolist()
         pixels_uv = uv[covered]
         if self.uv_gradient != 1:
             constant = pixels_uv.detach()
             pixels_uv = torch.lerp(constant, pixels_uv, self.uv_gradient) if self.uv_gradient else constant
-        code = torch.cat([sample_map(codes[i : i + 1], part)[0] for i, part in enumerate(pixels_uv.split(counts))], dim=0)
-        colours = self.pixel_decoder(code, xyz[covered], self.encoding(pixels_uv), pixels_uv)
+        colours = self.shade(codes, covered.flatten(1).sum(1).tolist(), pixels_uv, xyz[covered])
         image = colours.new_zeros(*covered.shape, 3)
         image[covered] = colours
         return image
+
+    def shade(self, codes: Tensor, counts: list[int], uv: Tensor, xyz: Tensor) -> Tensor:
+        """Shade pixels of several expression maps: the per-pixel half of the model.
+
+        Args:
+            codes: B,C,P,P expression maps.
+            counts: B numbers of pixels; the pixels come map by map.
+            uv: N,2 surface coordinates.
+            xyz: N,3 mm face-centric.
+
+        Returns:
+            N,3 float32 sRGB around 0..1, not clamped.
+        """
+        parts = zip(codes.split(1), uv.split(counts), strict=True)
+        code = torch.cat([sample_map(one, part)[0] for one, part in parts], dim=0)
+        return self.pixel_decoder(code, xyz, self.encoding(uv), uv)
 
     def after_step(self, batch: HeadBatch, prediction: Prediction, average: Callable[[Tensor], Tensor]) -> None:
         """Move V_mu towards the batch's mean mesh (supplement equation 3)."""
