@@ -14,6 +14,7 @@ import avatarzoo
 from avatarzoo import cli
 from avatarzoo.doctor import BAD, GOOD, examine
 
+pytestmark = pytest.mark.usefixtures("forget_plugins")
 PLUGIN = Path(__file__).parent / "plugin" / "parts.py"
 OPTIONAL = ("nvdiffrast", "tinycudann", "smplx", "wandb", "lpips", "tensorboard", "skimage")
 

@@ -10,6 +10,7 @@ from avatarzoo import config
 from avatarzoo.compose import parse_override, split_list
 from avatarzoo.errors import ConfigError
 
+pytestmark = pytest.mark.usefixtures("forget_plugins")
 PLUGIN = Path(__file__).parent / "plugin" / "parts.py"
 
 
