@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import torch
@@ -13,8 +12,6 @@ from avatarzoo.batch import Camera
 from avatarzoo.capture import Topology
 from avatarzoo.geometry.cameras import camera_centre, face_to_camera, project, to_camera, to_clip
 from avatarzoo.rasterizers.base import Rasterizer
-
-log = logging.getLogger(__name__)
 
 SHARPNESS = 2.0  # power of the viewing angle's cosine
 GRAZING = 0.15  # cosines below this are left out
@@ -40,6 +37,7 @@ class BackProjector:
         """
         self.size, self.rasterizer = size, rasterizer
         self.triangles = topology.triangles
+        self._outside: float | None = None
         uvs = topology.uvs[None]
         flat = torch.cat([2 * uvs - 1, torch.zeros_like(uvs[..., :1]), torch.ones_like(uvs[..., :1])], dim=-1)
         raster = rasterizer.rasterize(flat, topology.uv_triangles, (size, size))[0].reshape(-1, 4)
@@ -49,23 +47,35 @@ class BackProjector:
         self.weights = torch.stack([u, v, 1 - u - v], dim=-1)
 
     def surface(self, vertices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return every chart texel's point and outward unit normal.
+        """Return every chart texel's point and unit normal.
 
         Args:
             vertices: V,3 float32 mm.
 
         Returns:
-            N,3 mm and N,3, in the vertices' frame.
+            N,3 mm and N,3, in the vertices' frame; normals of counter-clockwise triangles point to the viewer.
         """
-        corners = vertices[self.triangles.long()]
-        faces = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        outward = (faces * (corners.mean(dim=1) - vertices.mean(dim=0))).sum()
-        normals = torch.zeros_like(vertices).index_add_(
-            0, self.triangles.long().flatten(), faces.repeat_interleave(3, dim=0)
-        )
-        normals = F.normalize(normals, dim=-1) * (1.0 if outward >= 0 else -1.0)
+        faces = self._face_normals(vertices).repeat_interleave(3, dim=0)
+        normals = torch.zeros_like(vertices).index_add_(0, self.triangles.long().flatten(), faces)
         points = (vertices[self.corners] * self.weights[..., None]).sum(dim=1)
         return points, F.normalize((normals[self.corners] * self.weights[..., None]).sum(dim=1), dim=-1)
+
+    def _face_normals(self, vertices: Tensor) -> Tensor:
+        """Return F,3: the normals, times twice the areas."""
+        a, b, c = vertices[self.triangles.long()].unbind(1)
+        return torch.linalg.cross(b - a, c - a)
+
+    def _find_outside(self, vertices: Tensor, head_pose: Tensor, cameras: Camera) -> float:
+        """Return 1 or -1: the side of the triangles that most of the pixels show, which holds for open meshes too."""
+        middles, normals = vertices[self.triangles.long()].mean(dim=1), F.normalize(self._face_normals(vertices), dim=-1)
+        balance = 0.0
+        for index in range(len(cameras.K)):
+            camera = _one(cameras, index)
+            R, t = face_to_camera(camera, head_pose[None])
+            raster = self._raster(to_camera(vertices, R, t), camera)
+            ids = raster[raster[..., 3] > 0][:, 3].long() - 1
+            balance += float((normals[ids] * F.normalize(camera_centre(R, t) - middles[ids], dim=-1)).sum())
+        return -1.0 if balance < 0 else 1.0
 
     @torch.no_grad()
     def average(
@@ -84,8 +94,11 @@ class BackProjector:
         """
         colour, total = torch.zeros(self.size**2, 3), torch.zeros(self.size**2)
         points, normals = self.surface(vertices)
+        if self._outside is None:  # of the topology, so one frame decides
+            self._outside = self._find_outside(vertices, head_pose, cameras)
+        normals = normals * self._outside
         for index, picture in enumerate(pictures):
-            camera = Camera(cameras.K[index, None], cameras.R[index, None], cameras.t[index, None], cameras.size)
+            camera = _one(cameras, index)
             seen, weight, where = self._visible(vertices, points, normals, head_pose, camera)
             height, width = cameras.size
             grid = torch.stack([(2 * where[:, 0] + 1) / width - 1, (2 * where[:, 1] + 1) / height - 1], dim=-1)
@@ -122,9 +135,16 @@ class BackProjector:
 
     def _nearest(self, local: Tensor, camera: Camera) -> Tensor:
         """Return H,W: the least depth of the mesh in each 3x3 neighbourhood, or far in front where part of it is empty."""
-        raster = self.rasterizer.rasterize(to_clip(local, camera.K, camera.size), self.triangles, camera.size)
+        raster = self._raster(local, camera)
         depth = self.rasterizer.interpolate(local[..., 2:].contiguous(), raster, self.triangles)[..., 0]
         empty = raster[..., 3] == 0
         least = -F.max_pool2d(-torch.where(empty, FAR_AWAY, depth)[:, None], 3, 1, 1)[0, 0]
         border = F.max_pool2d(empty[:, None].float(), 3, 1, 1)[0, 0] > 0
         return torch.where(border, -FAR_AWAY, least)
+
+    def _raster(self, local: Tensor, camera: Camera) -> Tensor:
+        return self.rasterizer.rasterize(to_clip(local, camera.K, camera.size), self.triangles, camera.size)
+
+
+def _one(cameras: Camera, index: int) -> Camera:
+    return Camera(cameras.K[index, None], cameras.R[index, None], cameras.t[index, None], cameras.size)

@@ -1,0 +1,66 @@
+"""Statistics of meshes and textures against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from avatarzoo.datamodules.statistics import colour_statistics, fill_holes, texture_statistics, vertex_statistics
+
+RNG = np.random.default_rng(0)
+
+
+def test_vertices() -> None:
+    meshes = RNG.normal(size=(5, 7, 3)).astype(np.float32) + 50
+    mean, std, nearest = vertex_statistics(lambda: iter(meshes))
+    np.testing.assert_allclose(mean, meshes.mean(axis=0), rtol=1e-6)
+    assert std == pytest.approx(meshes.astype(float).var(axis=0).mean() ** 0.5, rel=1e-6)
+    assert nearest == int(((meshes - meshes.mean(axis=0)) ** 2).sum(axis=(1, 2)).argmin())
+
+
+def test_textures_count_only_what_was_seen() -> None:
+    values = RNG.integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
+    seen = RNG.random((6, 1, 8, 8)) < 0.6
+    seen[:, :, 2, 3] = False
+    values = values * seen
+    pairs = [(torch.from_numpy(v), torch.from_numpy(s.astype(np.uint8))) for v, s in zip(values, seen, strict=True)]
+    mean, std, any_seen = texture_statistics(pairs)
+    masked = np.ma.array(values / 255.0, mask=~np.broadcast_to(seen, values.shape))
+    there = any_seen.numpy()
+    np.testing.assert_array_equal(there, seen.any(axis=(0, 1)))
+    np.testing.assert_allclose(mean.numpy()[:, there], masked.mean(axis=0).filled(0)[:, there], atol=1e-6)
+    assert std == pytest.approx(float(((masked - masked.mean(axis=0)) ** 2).mean() ** 0.5), rel=1e-6)
+    assert not there[2, 3]
+    neighbours = [mean[:, r, c] for r, c in ((1, 3), (3, 3), (2, 2), (2, 4)) if there[r, c]]
+    assert any(torch.equal(mean[:, 2, 3], n) for n in neighbours)
+
+
+def test_textures_of_which_nothing_was_seen() -> None:
+    with pytest.raises(ValueError, match="No texel"):
+        texture_statistics([(torch.zeros(3, 4, 4, dtype=torch.uint8), torch.zeros(1, 4, 4, dtype=torch.uint8))])
+
+
+def test_holes_take_the_nearest_colour() -> None:
+    texture, seen = torch.zeros(3, 1, 7), torch.zeros(1, 7, dtype=torch.bool)
+    texture[:, 0, 1], texture[:, 0, 6] = 0.25, 0.75
+    seen[0, 1] = seen[0, 6] = True
+    filled = fill_holes(texture, seen)
+    assert filled[0, 0].tolist() == [0.25, 0.25, 0.25, 0.25, 0.75, 0.75, 0.75]
+
+
+def test_colour_axes_are_scaled_principal_components() -> None:
+    mixing = np.array([[0.1, 0.02, 0.0], [0.08, -0.01, 0.01], [0.05, 0.0, -0.02]])
+    colours = 0.5 + (RNG.normal(size=(64 * 64, 3)) @ mixing.T)
+    texture = torch.from_numpy(colours.T.reshape(3, 64, 64)).float()
+    seen = torch.ones(64, 64, dtype=torch.bool)
+    seen[:10] = False
+    mean, axes = colour_statistics(texture, seen)
+    used = texture[:, seen].double().numpy()
+    np.testing.assert_allclose(mean, used.mean(axis=1), atol=1e-6)
+    u, s, _ = np.linalg.svd(used - used.mean(axis=1, keepdims=True), full_matrices=False)
+    expected = u * s / np.sqrt(used.shape[1])
+    expected *= np.where(expected.sum(axis=0) < 0, -1, 1)
+    np.testing.assert_allclose(axes, expected, atol=1e-5)
+    whitened = np.linalg.solve(axes.double().numpy(), used - mean.double().numpy()[:, None])
+    np.testing.assert_allclose(whitened @ whitened.T / used.shape[1], np.eye(3), atol=1e-3)
