@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from avatarzoo.datamodules.arkit import ARKIT_NAMES
 from avatarzoo.datamodules.procedural.head import Head
-from avatarzoo.datamodules.procedural.layout import EYE_ROW
+from avatarzoo.datamodules.procedural.layout import EYE_ROW, mouth_coordinates
 from avatarzoo.datamodules.procedural.shape import EYE_CENTRE
 
 Array = NDArray[np.float64]
@@ -98,10 +98,8 @@ class Face:
         """
         self.head, grid = head, head.grid
         self.neutral = head.vertices
-        mouth = grid.slit("mouth")
-        half = (grid.u[mouth.columns[1]] - grid.u[mouth.columns[0]]) / 2
-        rise = (grid.v[grid.row] - grid.v[mouth.row]) * 290.0  # mm along the skin above the line of the lips
-        across = np.abs(grid.u[grid.column] - 0.5) / half
+        across, rise = mouth_coordinates(grid, np.stack([grid.u[grid.column], grid.v[grid.row]], -1))
+        across = np.abs(across)
         self.upper = (rise > 0) | ((rise == 0) & (grid.side > 0))
         between = np.clip(1 - across**2, 0, 1)
         self._limits = {

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
 
 from avatarzoo.datamodules.procedural import shape
+from avatarzoo.datamodules.procedural.ears import raise_ears
 from avatarzoo.datamodules.procedural.layout import (
     Grid,
     chart_coordinates,
+    eye_opening,
+    lip_heights,
     make_grid,
+    mouth_coordinates,
     point_ids,
     surface_coordinates,
     triangles,
@@ -37,7 +43,7 @@ _RAYS = np.array(
         (1.000, 30, 0, 90, 90, 30),
     ]
 )
-_AZIMUTH = np.array([(0, 0), (0.108, 11.5), (0.206, 22.0), (0.30, 32.5), (0.49, 58), (0.73, 105), (1, 180)])
+_AZIMUTH = np.array([(0, 0), (0.108, 11.5), (0.206, 22.0), (0.30, 32.5), (0.464, 54), (0.616, 79), (0.83, 117), (1, 180)])
 
 
 @dataclass(frozen=True)
@@ -111,8 +117,11 @@ def build_head(refine: int = 3) -> Head:
     """
     grid = make_grid(refine)
     u, v = grid.u[grid.column], grid.v[grid.row]
-    surface = surface_coordinates(grid, u, v, grid.side)
-    vertices = cast(surface)
+    place = relax(grid, lambda st: raise_ears(cast(st)))
+    spread = place[grid.row, grid.column]
+    surface = surface_coordinates(grid, spread[:, 0], spread[:, 1], grid.side)
+    vertices = crease_lids(raise_ears(cast(surface)), surface, grid)
+    vertices = shape_lips(vertices, *mouth_coordinates(grid, np.stack([u, v], -1)), grid.side)
     corners = triangles(grid)
     wedge_uv = _wedge_uv(grid, corners)
     coarse, strips = triangles(grid, refine), _strips(grid)
@@ -133,6 +142,94 @@ def build_head(refine: int = 3) -> Head:
         tracked_uv=tracked_uv,
         tracked_uv_triangles=uv_where.reshape(-1, 3),
     )
+
+
+def relax(grid: Grid, place: Callable[[Array], Array]) -> Array:
+    """Move nodes so that steep places (nose, ears, under the chin) get their share of rows and columns.
+
+    Args:
+        grid: the grid.
+        place: from surface coordinates N,2 to points N,3.
+
+    Returns:
+        R,C,2 surface coordinates of the nodes, before slits are opened.
+    """
+    middle, n = (len(grid.u) - 1) // 2, grid.refine
+    nodes = np.stack(np.meshgrid(grid.u, grid.v), -1)
+    points = place(nodes.reshape(-1, 2)).reshape(*nodes.shape[:2], 3)
+    ears = ((18, 37), (32, 74))
+    windows = [(0, (0, 30), (0, 2 * middle // n), 0.75), (1, (37, 57), (middle // n - 9, middle // n + 9), 0.75)]
+    windows += [
+        (1, ears[1], (middle // n + s * ears[0][k], middle // n + s * ears[0][1 - k]), 0.6) for s, k in ((1, 0), (-1, 1))
+    ]
+    moved = nodes.copy()
+    for axis, rows, columns, share in windows:
+        r, c = slice(rows[0] * n, rows[1] * n + 1), slice(columns[0] * n, columns[1] * n + 1)
+        old = nodes[r, c, 1 - axis]
+        length = np.linalg.norm(np.diff(points[r, c], axis=axis), axis=2)
+        length = gaussian_filter1d(length, 1.5 * n, axis=1 - axis)
+        step = np.abs(np.diff(old, axis=axis))
+        blend = share * length / length.sum(axis, keepdims=True) + (1 - share) * step / step.sum(axis, keepdims=True)
+        new = _resample(old if axis else old.T, blend if axis else blend.T)
+        new = new if axis else new.T
+        across = np.linspace(-1, 1, new.shape[1 - axis])
+        fade = np.ones_like(across) if axis == 0 else np.clip((1 - np.abs(across)) * 3, 0, 1)
+        fade = fade * fade * (3 - 2 * fade)
+        moved[r, c, 1 - axis] += (new - old) * (fade[:, None] if axis else fade[None])
+    return moved
+
+
+def _resample(old: Array, share: Array) -> Array:
+    """Return rows of positions whose steps take equal parts of ``share``, given at the steps of ``old``; ends stay."""
+    total = np.concatenate([np.zeros_like(share[:, :1]), np.cumsum(share, 1)], 1)
+    want = (old - old[:, :1]) / (old[:, -1:] - old[:, :1])
+    return np.stack([np.interp(w, t / t[-1], o) for w, t, o in zip(want, total, old, strict=True)])
+
+
+def crease_lids(points: Array, surface: Array, grid: Grid) -> Array:
+    """Return the points with the fold above each upper lid and the faint one below the lower lid.
+
+    Args:
+        points: N,3 mm.
+        surface: N,2 surface coordinates.
+        grid: the grid.
+    """
+    slit = grid.slit("eye_left")
+    inner, outer = (grid.u[c] for c in slit.columns)
+    half = (outer - inner) / 2
+    a = (0.5 + np.abs(surface[:, 0] - 0.5) - (inner + outer) / 2) / half
+    upper, lower, tilt = eye_opening(a)
+    rise = (surface[:, 1] - grid.v[slit.row]) / (half * 1.12) - tilt
+    fade = np.exp(-((np.abs(a) / 1.12) ** 8)) * (points[:, 2] > 50)
+    fold = 1.5 * np.exp(-(((rise - upper - 0.20) / 0.075) ** 2)) - 0.7 * np.exp(-(((rise - upper - 0.38) / 0.12) ** 2))
+    bag = 0.5 * np.exp(-(((rise + lower + 0.42) / 0.10) ** 2)) - 0.4 * np.exp(-(((rise + lower + 0.22) / 0.10) ** 2))
+    moved = points.copy()
+    moved[:, 2] -= (fold + bag) * fade
+    return moved
+
+
+def shape_lips(points: Array, across: Array, rise: Array, side: NDArray[np.int64]) -> Array:
+    """Return the points with lips: two rolls that tuck in where they meet.
+
+    Args:
+        points: N,3 mm.
+        across, rise: N, from ``mouth_coordinates``.
+        side: N, as ``Grid.side``.
+    """
+    a = np.clip(np.abs(across), 0, 1)
+    upper, lower = lip_heights(across)
+    above = (rise > 0) | ((rise == 0) & (side >= 0))
+    t = np.abs(rise) / np.maximum(np.where(above, upper, lower), 1.2)
+    roll = np.where(above, 3.1, 4.2) * np.sin(np.pi * np.clip((t + 0.18) / 1.30, 0, 1)) ** 1.2
+    skirt = 1.2 * np.exp(-(((t - 1.15) / 0.35) ** 2)) * above  # the crisp border of the upper lip
+    tuck = -2.6 * np.exp(-((rise / 1.3) ** 2))
+    inside = (np.abs(across) < 1.25) & (points[:, 2] > 55)
+    fade = np.where(inside, np.clip(1 - a**3, 0, None), 0)
+    corner = -1.6 * np.exp(-(((np.abs(across) - 1.02) / 0.13) ** 2) - (rise / 3.5) ** 2) * (points[:, 2] > 55)
+    moved = points.copy()
+    moved[:, 2] += (roll + skirt + tuck) * fade + corner
+    moved[:, 1] += np.where(above, 0.5, -0.5) * roll * fade * 0.4
+    return moved
 
 
 def _wedge_uv(grid: Grid, corners: NDArray[np.int64]) -> Array:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
-HALF_COLUMNS, ROWS = 36, 96  #: of the coarse grid; the fine grid has ``refine`` times as many
+HALF_COLUMNS, ROWS = 38, 96  #: of the coarse grid; the fine grid has ``refine`` times as many
 MOUTH_ROW, EYE_ROW = 32, 58
 MOUTH_COLUMNS, EYE_COLUMNS = 8, (5, 15)  #: half width; inner and outer corner
-_COLUMN_U = [(0, 0.0), (5, 0.054), (8, 0.082), (15, 0.150), (22, 0.245), (29, 0.365), (36, 0.5)]
+_COLUMN_U = [(0, 0.0), (5, 0.054), (8, 0.082), (15, 0.150), (20, 0.232), (24, 0.308), (33, 0.415), (38, 0.5)]
 _ROW_V = [(0, 0.0), (10, 0.11), (22, 0.255), (32, 0.365), (45, 0.495), (58, 0.605), (72, 0.74), (85, 0.88), (96, 1.0)]
 
 
@@ -141,8 +141,8 @@ def eye_opening(a: Array) -> tuple[Array, Array, Array]:
         a: place along the eye, -1 at the inner corner, +1 at the outer.
     """
     arch = np.clip(1 - np.abs(a) ** 2.2, 0, None)
-    upper = 0.40 * arch**0.85 * (1 - 0.18 * np.clip(a, -1, 1))
-    lower = 0.27 * arch * (1 + 0.20 * np.clip(a, -1, 1))
+    upper = 0.47 * arch**0.85 * (1 - 0.18 * np.clip(a, -1, 1))
+    lower = 0.31 * arch * (1 + 0.20 * np.clip(a, -1, 1))
     return upper, lower, 0.10 * np.clip(a, -1.6, 1.6)
 
 
@@ -191,6 +191,29 @@ def chart_coordinates(grid: Grid, u: Array, v: Array, side: Array) -> Array:
     line = np.full_like(v, grid.v[slit.row])
     opened = _open(v, line, 0.022 * arch, 0.030 * arch, 0.075, side)
     return np.stack([uv[:, 0], uv[:, 1] + opened - v], -1)
+
+
+def mouth_coordinates(grid: Grid, uv: Array) -> tuple[Array, Array]:
+    """Return the place across the mouth (-1..1 from corner to corner) and mm along the skin above the line of the lips.
+
+    Args:
+        grid: the grid.
+        uv: N,2 grid positions, before slits are opened.
+    """
+    slit = grid.slit("mouth")
+    half = (grid.u[slit.columns[1]] - grid.u[slit.columns[0]]) / 2
+    return (uv[:, 0] - 0.5) / half, (uv[:, 1] - grid.v[slit.row]) * 290.0
+
+
+def lip_heights(across: Array) -> tuple[Array, Array]:
+    """Return how far the red of the upper and the lower lip reaches from the line between them, mm.
+
+    Args:
+        across: N, -1..1 from corner to corner.
+    """
+    a = np.clip(np.abs(across), 0, 1)
+    bow = 6.4 - 1.3 * np.exp(-((a / 0.10) ** 2)) + 0.7 * np.exp(-(((a - 0.22) / 0.14) ** 2))
+    return bow * (1 - a**2.2), 8.0 * (1 - a**2.6)
 
 
 def region_masks(size: int = 512) -> dict[str, Tensor]:

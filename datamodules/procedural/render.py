@@ -13,13 +13,13 @@ from avatarzoo.batch import Camera
 from avatarzoo.capture import CameraTable
 from avatarzoo.datamodules.procedural.expressions import Face, Pose
 from avatarzoo.datamodules.procedural.inside import Inside
-from avatarzoo.datamodules.procedural.shading import LAMPS, Occlusion, ambient_occlusion, normals, shade
+from avatarzoo.datamodules.procedural.shading import LAMPS, Occlusion, ambient_occlusion, dot, normals, shade
 from avatarzoo.datamodules.procedural.skin import Skin, to_linear, to_srgb
 from avatarzoo.geometry.cameras import camera_centre, face_to_camera, resize_intrinsics, to_camera, to_clip
 from avatarzoo.rasterizers.base import Rasterizer
 
 SUPERSAMPLING = 2
-IRISES = ((0.30, 0.48, 0.62), (0.33, 0.22, 0.12), (0.36, 0.42, 0.24), (0.20, 0.13, 0.08), (0.42, 0.50, 0.52))  # sRGB
+IRISES = ((0.30, 0.40, 0.47), (0.33, 0.22, 0.12), (0.36, 0.42, 0.24), (0.20, 0.13, 0.08), (0.42, 0.50, 0.52))  # sRGB
 
 
 @dataclass
@@ -121,53 +121,53 @@ class Renderer:
         return (to_srgb(image) * 255 + 0.5).byte(), (covered * 255 + 0.5).byte(), depth
 
     def _shade(self, raster: Tensor, attributes: Tensor, eye: Tensor, world: Tensor) -> Tensor:
+        """Return N,3 linear colours of covered pixels, from their N,4 raster."""
         triangle = raster[:, 3].long() - 1
-        weights = torch.stack([raster[:, 0], raster[:, 1], 1 - raster[:, 0] - raster[:, 1]], 1)[..., None]
-        mixed = (attributes[self.triangles[triangle]] * weights).sum(1)
-        normal, place = F.normalize(mixed[:, :3], dim=1), mixed[:, 3:6]
-        open_sky, lit, albedo, gloss = mixed[:, 6], mixed[:, 7], mixed[:, 8:11].clone(), mixed[:, 11]
-        view = F.normalize(eye - place, dim=1)
-        normal = torch.where((normal * view).sum(1, keepdim=True) < -0.2, -normal, normal)
+        corners = self.triangles[triangle]
+        weights = (raster[:, :1], raster[:, 1:2], 1 - raster[:, :1] - raster[:, 1:2])
+        mixed = sum(attributes[corners[:, i]] * weights[i] for i in range(3)).T.contiguous()
+        normal, view = F.normalize(mixed[:3], dim=0), F.normalize(eye[:, None] - mixed[3:6], dim=0)
+        normal = torch.where(dot(normal, view) < -0.2, -normal, normal)
+        open_sky, lit, own, gloss = mixed[6:7], mixed[7:8], mixed[8:11], mixed[11:]
         kind = self.kind[triangle]
-        result = torch.empty_like(albedo)
-        skin = (kind == 0).nonzero()[:, 0]
-        uv = (self.wedge_uv[triangle[skin]] * weights[skin]).sum(1)
-        maps = F.grid_sample(self.maps, (2 * uv - 1)[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
-        slope = maps[:, 4:]
-        n = normal[skin]
-        n = F.normalize(n - (slope - (slope * n).sum(1, keepdim=True) * n), dim=1)
-        result[skin] = shade(maps[:, :3], maps[:, 3], n, view[skin], open_sky[skin], lit[skin], world, 1.0)
-        ball = (kind == 1).nonzero()[:, 0]
-        colour, shine = self._eye(albedo[ball])
-        sky = 0.35 + 0.5 * lit[ball]
-        result[ball] = shade(colour, shine, normal[ball], view[ball], sky, lit[ball], world, 0.3)
-        rest = (kind == 2).nonzero()[:, 0]
-        result[rest] = shade(
-            albedo[rest], gloss[rest], normal[rest], view[rest], open_sky[rest], 0.6 * lit[rest], world, 0.6
+        result = torch.empty_like(own)
+
+        at = (kind == 0).nonzero()[:, 0]
+        uv = sum(self.wedge_uv[triangle[at], i] * weights[i][at] for i in range(3))
+        maps = F.grid_sample(self.maps, (2 * uv - 1)[None, None], padding_mode="border", align_corners=False)[0, :, 0]
+        slope, n = maps[4:], normal[:, at]
+        n = F.normalize(n - (slope - dot(slope, n) * n), dim=0)
+        result[:, at] = shade(maps[:3], maps[3:4], n, view[:, at], open_sky[:, at], lit[:, at], world, 1.0)
+
+        at = (kind == 1).nonzero()[:, 0]
+        colour, shine = self._eye(own[:, at])
+        sky = 0.35 + 0.5 * lit[:, at]
+        result[:, at] = shade(colour, shine, normal[:, at], view[:, at], sky, lit[:, at], world, 0.3, polish=1.5)
+
+        at = (kind == 2).nonzero()[:, 0]
+        wet = 0.25 * gloss[:, at]
+        result[:, at] = shade(
+            own[:, at], wet * 3, normal[:, at], view[:, at], open_sky[:, at], 0.6 * lit[:, at], world, 0.6
         )
-        return result
+        return result.T
 
     def _eye(self, direction: Tensor) -> tuple[Tensor, Tensor]:
-        """Return N,3 linear colours and N gloss of an eyeball from directions in its own frame (gaze along z)."""
-        d = F.normalize(direction, dim=1)
-        angle = torch.rad2deg(torch.acos(d[:, 2].clamp(-1, 1)))
-        turn = torch.atan2(d[:, 1], d[:, 0])
-        fibres = 0.5 + 0.5 * torch.sin(turn * 37 + 3 * torch.sin(turn * 5) + angle * 0.25) * torch.cos(
-            turn * 11 - angle * 0.1
-        )
-        ring = ((angle - 10) / 19).clamp(0, 1)
-        iris = self.iris * (0.75 + 0.5 * fibres)[:, None] * (1.25 - 0.75 * ring**4)[:, None]
-        warm = to_linear(torch.tensor([0.52, 0.38, 0.22]))
-        iris = iris + (warm - iris) * (0.35 * torch.exp(-(((angle - 12) / 3.5) ** 2)))[:, None]
-        white = torch.tensor([0.66, 0.63, 0.60]) * torch.stack(
-            [torch.ones_like(angle), *(1 - 0.16 * ((angle - 35) / 40).clamp(0, 1),) * 2], 1
-        )
+        """Return 3,N linear colours and 1,N gloss of an eyeball from 3,N directions in its own frame (gaze along z)."""
+        d = F.normalize(direction, dim=0)
+        angle = torch.rad2deg(torch.acos(d[2:].clamp(-1, 1)))
+        turn = torch.atan2(d[1:2], d[:1])
 
         def blend(a: float, b: float) -> Tensor:
             x = ((angle - a) / (b - a)).clamp(0, 1)
-            return (x * x * (3 - 2 * x))[:, None]
+            return x * x * (3 - 2 * x)
 
-        colour = iris * blend(10.0, 11.5) + 0.006 * (1 - blend(10.0, 11.5))
-        colour = colour * (1 - 0.6 * blend(25.5, 28.5))
-        colour = colour * (1 - blend(27.5, 30.5)) + white * blend(27.5, 30.5)
-        return colour, 3.0 - 1.6 * blend(28, 40)[:, 0]
+        fibres = 0.5 + 0.5 * torch.sin(turn * 37 + 3 * torch.sin(turn * 5) + angle * 0.25) * torch.cos(
+            turn * 11 - angle * 0.1
+        )
+        iris = self.iris[:, None] * (0.70 + 0.55 * fibres) * (1.25 - 0.75 * blend(8, 29))
+        warm = to_linear(torch.tensor([0.46, 0.36, 0.24]))[:, None]
+        iris = iris + (warm - iris) * (0.35 * torch.exp(-(((angle - 12) / 3.5) ** 2)))
+        veins = 1 - torch.tensor([0.0, 0.16, 0.16])[:, None] * ((angle - 35) / 40).clamp(0, 1)
+        white = torch.tensor([0.62, 0.59, 0.56])[:, None] * veins
+        colour = 0.006 + (iris * (1 - 0.6 * blend(25.5, 28.5)) - 0.006) * blend(10.0, 11.5)
+        return colour + (white - colour) * blend(27.5, 30.5), 1.6 - 0.6 * blend(28, 40)

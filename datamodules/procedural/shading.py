@@ -101,40 +101,55 @@ def ambient_occlusion(occlusion: Occlusion, occluder: Tensor, points: Tensor, no
     return seen / total
 
 
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return 1,N dot products of 3,N vectors."""
+    return a[:1] * b[:1] + a[1:2] * b[1:2] + a[2:] * b[2:]
+
+
 def shade(
-    albedo: Tensor, gloss: Tensor, normal: Tensor, view: Tensor, open_sky: Tensor, lit: Tensor, world: Tensor, bleed: float
+    albedo: Tensor,
+    gloss: Tensor,
+    normal: Tensor,
+    view: Tensor,
+    open_sky: Tensor,
+    lit: Tensor,
+    world: Tensor,
+    bleed: float,
+    polish: float = 0.0,
 ) -> Tensor:
-    """Return N,3 linear radiance.
+    """Return 3,N linear radiance.
 
     Args:
-        albedo: N,3 linear.
-        gloss: N strength of the highlight.
-        normal, view: N,3 unit, face-centric; ``view`` points to the camera.
-        open_sky: N ambient visibility.
-        lit: N visibility of the first lamp.
+        albedo: 3,N linear.
+        gloss: 1,N strength of the soft highlight.
+        normal, view: 3,N unit, face-centric; ``view`` points to the camera.
+        open_sky: 1,N ambient visibility.
+        lit: 1,N visibility of the first lamp.
         world: 3,3 rotation face-centric -> world.
         bleed: 1 for skin, 0 for what no light wanders in.
+        polish: strength of a mirror-like highlight, for wet surfaces.
     """
-    up = torch.tensor([0.0, 1.0, 0.0]) @ world
-    height = 0.5 + 0.5 * (normal @ up)[:, None]
-    glow = (torch.tensor(SKY) * height + torch.tensor(GROUND) * (1 - height)) * open_sky[:, None]
-    shine = torch.zeros_like(albedo)
-    facing = (normal * view).sum(1).clamp(0, 1)
-    fresnel = 0.03 + 0.97 * (1 - facing) ** 5
+    sky, ground, red = (torch.tensor(c)[:, None] for c in (SKY, GROUND, BLEED))
+    height = 0.5 + 0.5 * dot(normal, (world.T @ torch.tensor([0.0, 1.0, 0.0]))[:, None])
+    glow = (ground + (sky - ground) * height) * open_sky
+    grazing = 1 - dot(normal, view).clamp(0, 1)
+    fresnel = 0.03 + 0.97 * grazing * (grazing * grazing) ** 2
+    shine = sky * (0.22 * fresnel * gloss * open_sky)
+    soft = 0.10 * gloss * (0.35 + 2.0 * fresnel)
     for index, (towards, colour, wrap) in enumerate(LAMPS):
-        lamp = F.normalize(torch.tensor(towards), dim=0) @ world
-        cosine = (normal @ lamp)[:, None]
-        spread = wrap * bleed * torch.tensor(BLEED)
-        diffuse = ((cosine + spread) / (1 + spread)).clamp(min=0)
-        clear = (lit if index == 0 else 0.35 + 0.65 * open_sky)[:, None]
-        clear = clear ** torch.tensor([1 - 0.25 * bleed, 1.0, 1.0])
-        strength = torch.tensor(colour)
-        glow = glow + strength * diffuse * clear
-        half = F.normalize(lamp + view, dim=1)
-        sharp = (normal * half).sum(1).clamp(min=0)
-        lobe = 0.75 * sharp**14 + 1.6 * sharp**55
-        shine = (
-            shine + strength * (lobe * gloss * (0.35 + 2.0 * fresnel) * cosine[:, 0].clamp(min=0))[:, None] * clear * 0.10
-        )
-    rim = (fresnel * gloss * open_sky)[:, None] * torch.tensor(SKY) * 0.22
-    return albedo * glow * 0.60 + shine + rim
+        lamp = (world.T @ F.normalize(torch.tensor(towards), dim=0))[:, None]
+        clear = lit if index == 0 else 0.35 + 0.65 * open_sky
+        strength = torch.tensor(colour)[:, None] * clear
+        cosine, spread = dot(normal, lamp), wrap * bleed * red
+        reddened = strength.clone()
+        reddened[:1] *= 1 + 0.25 * bleed * (1 - clear)  # the edge of a shadow on skin is red
+        glow += reddened * ((cosine + spread) / (1 + spread)).clamp(min=0)
+        half = F.normalize(lamp + view, dim=0)
+        sharp2 = dot(normal, half).clamp(min=0) ** 2
+        sharp16 = ((sharp2 * sharp2) ** 2) ** 2
+        sharp64 = (sharp16 * sharp16) ** 2
+        lobe = soft * (0.75 * sharp16 + 1.6 * sharp64)
+        if polish:
+            lobe = lobe + polish * ((sharp64 * sharp64) ** 2) ** 2
+        shine += strength * lobe * cosine.clamp(min=0)
+    return albedo * glow * 0.60 + shine

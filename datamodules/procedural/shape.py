@@ -49,7 +49,7 @@ def carve(a: Array, b: Array, k: float) -> Array:
 
 
 def head(points: Array) -> Array:
-    """Return signed distances to the skin, lids shut over the eyes and lips closed, without ears.
+    """Return signed distances to the skin, lids shut over the eyes, without lips and ears.
 
     Args:
         points: N,3 mm.
@@ -71,48 +71,39 @@ def _skull(p: Array) -> Array:
 
 
 def _face(p: Array, d: Array) -> Array:
-    d = union(d, ellipsoid(p, (0, -2, 36), (57, 72, 48)), 22)
-    d = union(d, ellipsoid(p, (0, -36, 48), (42, 50, 42)), 18)
-    d = union(d, cone(p, (46, -44, 10), (12, -78, 70), 14, 13), 26)  # jaw from its angle to the chin
-    d = union(d, cone(p, (46, -42, 8), (58, 10, 2), 12, 10), 26)  # ramus
-    d = union(d, ellipsoid(p, (0, -78, 75), (22, 15, 17)), 16)  # chin
-    d = union(d, cone(p, (43, 3, 62), (59, 9, 20), 13, 9), 24)  # cheekbone and arch
-    d = union(d, ellipsoid(p, (36, -10, 66), (20, 20, 18)), 22)  # front of the cheek
+    d = union(d, ellipsoid(p, (0, -2, 34), (58, 74, 50)), 24)
+    d = union(d, ellipsoid(p, (0, -38, 46), (43, 50, 43)), 20)
+    d = union(d, cone(p, (43, -42, 12), (12, -78, 68), 15, 14), 30)  # jaw from its angle to the chin
+    d = union(d, cone(p, (43, -42, 12), (56, 10, 0), 15, 12), 30)  # ramus
+    d = union(d, ellipsoid(p, (0, -79, 75), (20, 14, 16)), 16)  # chin
+    d = union(d, cone(p, (42, 2, 62), (57, 9, 22), 14, 10), 28)  # cheekbone and arch
+    d = union(d, ellipsoid(p, (33, -16, 66), (22, 22, 19)), 24)  # front of the cheek
     d = union(d, cone(p, (8, 40, 84), (34, 46, 76), 8, 7), 14)  # brow ridge
     d = union(d, cone(p, (34, 46, 76), (55, 34, 55), 7, 6), 14)
-    d = carve(d, ellipsoid(p, (32, 24, 92), (20, 13, 17)), 11)  # eye socket
-    d = carve(d, ellipsoid(p, (19, 24, 92), (8, 11, 14)), 8)  # inner corner
+    d = carve(d, ellipsoid(p, (32, 24, 93), (19, 13, 17)), 11)  # eye socket
+    d = carve(d, ellipsoid(p, (18.5, 24, 92), (7, 11, 14)), 8)  # inner corner
     lids = np.linalg.norm(p - EYE_CENTRE, axis=1) - LID_RADIUS
     return union(d, lids, 5)
 
 
 def _nose(p: Array, d: Array) -> Array:
-    d = union(d, cone(p, (0, 36, 82), (0, 12, 93), 8.0, 7.0), 10)
-    d = union(d, cone(p, (0, 12, 93), (0, -10, 107), 7.0, 8.0), 7)
-    d = union(d, ellipsoid(p, (0, -12, 108), (9.5, 8.5, 9)), 6)  # tip
-    d = union(d, ellipsoid(p, (11.5, -16, 97), (7.0, 7.5, 11)), 7)  # wing
-    d = union(d, cone(p, (0, -18, 106), (0, -24, 94), 4.2, 5), 6)  # columella
-    return carve(d, ellipsoid(p, (6.6, -25, 101), (3.0, 4.0, 5.0)), 3.0)  # nostril
+    d = union(d, cone(p, (0, 36, 82), (0, 12, 93), 7.5, 6.5), 10)
+    d = union(d, cone(p, (0, 12, 93), (0, -9, 106), 6.5, 7.5), 8)
+    d = union(d, ellipsoid(p, (0, -11, 107), (9.0, 8.5, 9)), 7)  # tip
+    d = union(d, ellipsoid(p, (9.5, -15.5, 92), (7.6, 8.0, 14)), 7)  # wing
+    d = union(d, cone(p, (0, -17, 106), (0, -24, 94), 4.0, 5), 6)  # columella
+    return carve(d, ellipsoid(p, (6.4, -24.5, 101), (2.8, 3.6, 5.0)), 3.0)  # nostril
 
 
 def _mouth(p: Array, d: Array) -> Array:
-    d = union(d, ellipsoid(p, (0, -42, 68), (30, 26, 25)), 16)  # muzzle over the teeth
-    d = carve(d, cone(p, (0, -27, 101), (0, -36, 101), 2.6, 3.4), 5)  # philtrum
-    d = carve(d, cone(p, (0, -64.5, 99), (16, -63, 92), 4.0, 3.0), 9)  # fold above the chin
-    upper = np.minimum(
-        cone(p, (0, -41.8, 94.2), (8, -41.2, 93.4), 4.2, 4.3), cone(p, (8, -41.2, 93.4), (25, -46.0, 80.5), 4.3, 1.6)
-    )
-    lower = np.minimum(
-        cone(p, (0, -51.4, 93.4), (10, -51.0, 91.8), 5.2, 5.0), cone(p, (10, -51.0, 91.8), (25, -46.4, 80.5), 5.0, 1.6)
-    )
-    d = union(d, upper, 4)
-    d = union(d, lower, 4)
-    return carve(d, ellipsoid(p, (28, -46.5, 89), (3, 3, 4)), 6)  # corner
+    d = union(d, ellipsoid(p, (0, -43, 66), (31, 28, 25)), 20)  # muzzle over the teeth
+    d = carve(d, cone(p, (0, -27, 100), (0, -36, 100), 2.6, 3.4), 5)  # philtrum
+    return carve(d, cone(p, (0, -63.5, 98), (14, -62.5, 92), 3.5, 2.5), 10)  # fold above the chin
 
 
 def _neck(p: Array) -> Array:
-    d = cone(p, (0, -40, -22), (0, -175, -32), 52, 55)
+    d = cone(p, (0, -40, -22), (0, -175, -34), 50, 53)
     d = union(d, cone(p, (52, -10, -14), (16, -172, 10), 13, 12), 16)  # sternomastoid
     d = union(d, ellipsoid(p, (0, -122, 22), (11, 17, 11)), 14)  # larynx
     d = union(d, cone(p, (0, -120, -50), (0, -170, -55), 38, 46), 30)
-    return union(d, cone(p, (0, -150, -40), (0, -215, -38), 52, 92), 45)  # towards the shoulders
+    return union(d, ellipsoid(p, (0, -232, -30), (150, 72, 74)), 60)  # shoulders

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avatarzoo.datamodules.procedural.head import Head
+from avatarzoo.datamodules.procedural.layout import lip_heights, mouth_coordinates
 from avatarzoo.datamodules.procedural.shape import EYE_CENTRE
 from avatarzoo.rasterizers.base import Rasterizer
 
-TONES = ((0.80, 0.60, 0.50), (0.74, 0.54, 0.43), (0.84, 0.66, 0.57), (0.60, 0.41, 0.31), (0.42, 0.27, 0.20))  # sRGB
-HAIRS = ((0.20, 0.14, 0.10), (0.12, 0.09, 0.07), (0.36, 0.25, 0.16), (0.08, 0.06, 0.05), (0.06, 0.05, 0.045))
+TONES = ((0.79, 0.61, 0.52), (0.74, 0.54, 0.43), (0.84, 0.66, 0.57), (0.60, 0.41, 0.31), (0.42, 0.27, 0.20))  # sRGB
+HAIRS = ((0.145, 0.10, 0.07), (0.12, 0.09, 0.07), (0.36, 0.25, 0.16), (0.08, 0.06, 0.05), (0.06, 0.05, 0.045))
 
 
 @dataclass
@@ -139,17 +140,17 @@ def paint(head: Head, size: int, seed: int, rasterizer: Rasterizer) -> Skin:
     relief = 0.030 * noise(p, 1.1, 2) + 0.05 * noise(p, 3.2, 2)
 
     lips, edge = _lips(line, height, p, noise)
-    tint = to_linear(torch.tensor([0.72, 0.43, 0.40])) * (tone.mean() / 0.30).clamp(0.5, 1.1) ** 0.5
+    tint = to_linear(torch.tensor([0.66, 0.39, 0.36])) * (tone.mean() / 0.30).clamp(0.5, 1.1) ** 0.5
     wrinkle = noise(p, (0.9, 6.0, 6.0), 2)
-    lip_colour = tint * (1 + 0.10 * wrinkle[..., None] - 0.25 * edge[..., None])
+    lip_colour = tint * (1 + 0.10 * wrinkle[..., None] - 0.6 * edge[..., None])
     colour = colour * (1 - 0.85 * lips[..., None]) + lip_colour * 0.85 * lips[..., None]
     gloss = gloss * (1 - lips) + lips * (1.15 + 0.3 * wrinkle)
     relief = relief * (1 - lips) + lips * 0.12 * wrinkle
 
     brow, stroke = _brows(p, noise)
     cap, strand = _hair(p, noise)
-    fuzz = torch.maximum(brow * (0.45 + 0.55 * stroke), cap * (0.62 + 0.30 * strand)).clamp(0, 1)[..., None]
-    colour = colour * (1 - fuzz) + hair * (0.9 + 0.35 * torch.where(cap > brow, strand, stroke))[..., None] * fuzz
+    fuzz = torch.maximum(brow * (0.45 + 0.55 * stroke), cap * (0.78 + 0.20 * strand)).clamp(0, 1)[..., None]
+    colour = colour * (1 - fuzz) + hair * (0.75 + 0.5 * torch.where(cap > brow, strand, stroke))[..., None] * fuzz
     gloss = gloss * (1 - 0.7 * fuzz[..., 0])
     relief = relief + cap * 0.35 * strand + brow * 0.25 * stroke
     lashes = _lashes(head, p)
@@ -163,10 +164,8 @@ def paint(head: Head, size: int, seed: int, rasterizer: Rasterizer) -> Skin:
 def _lip_places(head: Head, size: int, rasterizer: Rasterizer) -> tuple[Tensor, Tensor]:
     """Return S,S maps: place across the mouth (-1..1 corner to corner) and mm above the line between the lips."""
     grid = head.grid
-    mouth = grid.slit("mouth")
-    half = (grid.u[mouth.columns[1]] - grid.u[mouth.columns[0]]) / 2
-    across = (head.surface[:, 0] - 0.5) / half
-    rise = (head.surface[:, 1] - grid.v[mouth.row]) * 290.0 + 1e-3 * grid.side
+    across, rise = mouth_coordinates(grid, np.stack([grid.u[grid.column], grid.v[grid.row]], -1))
+    rise = rise + 1e-3 * grid.side
     uv = torch.tensor(head.wedge_uv.reshape(-1, 2), dtype=torch.float32)
     flat = torch.cat([2 * uv - 1, torch.zeros_like(uv[:, :1]), torch.ones_like(uv[:, :1])], 1)[None]
     triangles = torch.arange(len(uv), dtype=torch.int32).reshape(-1, 3)
@@ -177,9 +176,8 @@ def _lip_places(head: Head, size: int, rasterizer: Rasterizer) -> tuple[Tensor, 
 
 
 def _lips(across: Tensor, rise: Tensor, p: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-    a = across.abs().clamp(max=1.2)
-    bow = 6.6 - 1.3 * torch.exp(-((a / 0.10) ** 2)) + 0.7 * torch.exp(-(((a - 0.22) / 0.14) ** 2))
-    above, below = bow * (1 - a**2.2), 8.6 * (1 - a**2.6)
+    a = across.abs()
+    above, below = (torch.from_numpy(x).float() for x in lip_heights(across.numpy()))
     wobble = 0.35 * noise(p, 3.5, 2)
     reach = torch.where(rise >= 0, above, below) + wobble
     inside = _step(0.9, -0.9, rise.abs() - reach) * _step(1.04, 0.97, a) * _step(30, 50, p[..., 2])
