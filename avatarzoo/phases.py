@@ -230,7 +230,7 @@ def _read_optimizer(node: Mapping[str, Any], where: str) -> OptimizerPlan:
 
 
 def trained_parts(phase: Phase, parts: Mapping[str, nn.Module]) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters a phase trains, by part; one that two parts share belongs to the first.
+    """Return the parameters a phase trains, by part; one that two parts share belongs to the first, frozen ones to none.
 
     Args:
         phase: the phase.
@@ -250,7 +250,7 @@ def trained_parts(phase: Phase, parts: Mapping[str, nn.Module]) -> dict[str, lis
     seen: set[int] = set()
     groups: dict[str, list[nn.Parameter]] = {}
     for name in chosen:
-        own = [p for p in parts[name].parameters() if id(p) not in seen]
+        own = [p for p in parts[name].parameters() if p.requires_grad and id(p) not in seen]
         seen.update(id(p) for p in own)
         if own:
             groups[name] = own

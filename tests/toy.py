@@ -10,24 +10,25 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from avatarzoo import registry
 from avatarzoo.batch import Camera, HeadBatch, Mesh, Meta, Prediction, View
 from avatarzoo.capture import CameraTable, CaptureSummary, Topology
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.losses.base import LossTerm
 from avatarzoo.models.base import Avatar
 from avatarzoo.noise import seeded_normal
-from avatarzoo.registry import register
 
 SIDE = 8
 
 
-@register("data", "toy")
 class ToyCapture(Capture):
     """Pictures that are a function of frame and camera."""
 
@@ -95,7 +96,6 @@ class ToyCapture(Capture):
         return {}
 
 
-@register("model", "toy")
 class ToyAvatar(Avatar):
     """A generator and a discriminator of a few hundred weights."""
 
@@ -147,7 +147,6 @@ class ToyAvatar(Avatar):
         self.mean_image.lerp_(average(prediction.image.detach().mean(0)), 0.1)
 
 
-@register("loss", "toy_l2")
 class L2(LossTerm):
     """Mean square of the difference."""
 
@@ -157,7 +156,6 @@ class L2(LossTerm):
         return (prediction.image - batch.view.image).square().flatten(1).mean(1)
 
 
-@register("loss", "toy_mean")
 class NearMean(LossTerm):
     """Distance from the running average."""
 
@@ -165,7 +163,6 @@ class NearMean(LossTerm):
         return (prediction.image - prediction.extras["mean_image"]).square().flatten(1).mean(1)
 
 
-@register("loss", "toy_score")
 class Score(LossTerm):
     """Square of the distance of a score from what it should be."""
 
@@ -174,6 +171,30 @@ class Score(LossTerm):
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
         return (prediction.extras[self.of][:, 0] - self.aim).square()
+
+
+COMPONENTS = {
+    ("data", "toy"): ToyCapture,
+    ("model", "toy"): ToyAvatar,
+    ("loss", "toy_l2"): L2,
+    ("loss", "toy_mean"): NearMean,
+    ("loss", "toy_score"): Score,
+}
+
+
+def enlist() -> None:
+    """Register the toys."""
+    for (kind, name), cls in COMPONENTS.items():
+        registry.register(kind, name)(cls)
+
+
+@pytest.fixture(autouse=True)
+def toys() -> Iterator[None]:
+    """Register the toys for one test, so that tests over everything registered do not meet them."""
+    enlist()
+    yield
+    for kind, name in COMPONENTS:
+        registry._components[kind].pop(name, None)
 
 
 def config(run: Path | str | None = None, **changes: Any) -> dict[str, Any]:
@@ -236,6 +257,7 @@ def main() -> None:
     from avatarzoo.fit import fit
     from avatarzoo.lightning import ZooModule
 
+    enlist()
     torch.set_num_threads(1)
     options = json.loads(Path(sys.argv[1]).read_text())
     number = {"kill": signal.SIGKILL, "interrupt": signal.SIGINT}.get(options.get("signal"))
@@ -243,7 +265,8 @@ def main() -> None:
 
     def step(self: L.LightningModule, batch: HeadBatch, batch_idx: int) -> None:
         if number is not None and self.iteration == options["at"]:
-            os.kill(os.getpid(), number)
+            for _ in range(options.get("times", 1)):
+                os.kill(os.getpid(), number)
         original(self, batch, batch_idx)
 
     ZooModule.training_step = step
