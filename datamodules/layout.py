@@ -168,14 +168,14 @@ class Layout:
             train, test: given by the user; one alone leaves the rest to the other; neither reads split.json.
 
         Raises:
-            ConfigError: a segment that is not there or in both, or nothing says how to split.
-            DataError: the same, in split.json.
+            ConfigError: a segment that is not there or in both.
+            DataError: the same in split.json, or it is absent and neither is given.
         """
         known = self.segments()
         path = self.root / "split.json"
         if train is None and test is None:
             if not path.is_file():
-                raise ConfigError(
+                raise DataError(
                     f"{path} is absent and neither data.train_segments nor data.test_segments is given. "
                     f"Name the segments to test on, e.g. 'data.test_segments=[{known[-1]}]'. "
                     f"Segments: {', '.join(known)}."
