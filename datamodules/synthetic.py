@@ -149,7 +149,7 @@ class Synthetic(Capture):
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            scene = Scene.build(self.seed)
+            scene = Scene.build(self.seed, skin_size=1024 if self.size[0] > 128 else 256)
             frames, cameras, (height, width) = self.performance.frames, len(self.table.names), self.size
             shapes = {
                 "images": (np.uint8, (cameras, 3, height, width)),

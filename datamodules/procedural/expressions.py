@@ -1,6 +1,7 @@
 """52 ARKit weights to a face: linear fields around the features, lids that slide on the eyeballs, a jaw that turns.
 
-Every field is a displacement in mm times a smooth bell around a place on the neutral head. "Left" is the subject's left, x > 0.
+Every field is a displacement in mm times a smooth bell around a place on the neutral head. "Left" is the subject's left,
+x > 0.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ class Face:
         share = self.jaw_weight + w["MouthClose"] * self.lips * (0.5 - self.jaw_weight)
         angle = np.radians(JAW_ANGLE * w["JawOpen"])
         vertices = _hinge(vertices, share * angle) + np.outer(share, _slide(w["JawOpen"]))
-        shift = _slide(w["JawOpen"]) + (6 * (w["JawLeft"] - w["JawRight"]), 0, 5 * w["JawForward"])
+        shift = _slide(w["JawOpen"]) + np.array([6 * (w["JawLeft"] - w["JawRight"]), 0, 5 * w["JawForward"]])
         turn = rotation(0, JAW_ANGLE * w["JawOpen"])
         jaw = np.concatenate([turn, (JAW_AXIS - turn @ JAW_AXIS + shift)[:, None]], 1)
         eyes = np.stack([_gaze(w, side) for side in ("Left", "Right")])

@@ -26,7 +26,7 @@ from avatarzoo.datamodules.procedural.layout import (
 
 Array = NDArray[np.float64]
 
-# Rays by v: height and depth of their origin (mm), elevation in front and at the back, tilt of the pole backwards (degrees).
+# Rays by v: height and depth of their origin (mm), elevation in front and at the back, tilt of the pole (degrees).
 _RAYS = np.array(
     [
         (0.000, -150, -25, -38, -4, 0),

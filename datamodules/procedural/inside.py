@@ -1,10 +1,12 @@
 """What only the true pictures show: eyeballs, lid margins, the inside of the lips, teeth, gums and tongue.
 
-None of it is on the tracked mesh. Every part is a grid; its points ride on the skull, the jaw, an eyeball or the skin's edges.
+None of it is on the tracked mesh. Every part is a grid; its points ride on the skull, the jaw, an eyeball or the skin's
+edges.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +22,7 @@ GUM, IVORY, TONGUE, LINING, DARK, MARGIN = (
     np.array(c)
     for c in (
         (0.62, 0.27, 0.26),
-        (0.86, 0.80, 0.68),
+        (0.90, 0.82, 0.68),
         (0.60, 0.25, 0.24),
         (0.55, 0.20, 0.19),
         (0.12, 0.03, 0.03),
@@ -40,6 +42,7 @@ class Part:
         triangles: F,3, counter-clockwise from outside.
         colour: N,3 linear.
         gloss: of its highlight.
+    open_sky: N in 0..1, how much light reaches a point, or one number.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Part:
     triangles: NDArray[np.int64]
     colour: Array
     gloss: float
+    open_sky: Array | float = 0.55
 
 
 def grid_triangles(rows: int, columns: int, flip: bool = False) -> NDArray[np.int64]:
@@ -91,18 +95,22 @@ class Inside:
 
     def _lip(self, upper: bool) -> Part:
         count = len(self.edges["mouth", upper])
-        colour = np.repeat([LINING * 1.1, LINING, LINING * 0.8, DARK], count, axis=0)
+        colour = np.repeat([LINING * 1.1, LINING, LINING * 0.6, DARK], count, axis=0)
+        dim = np.repeat([0.45, 0.30, 0.12, 0.02], count)
         return Part(
             f"lip_{'upper' if upper else 'lower'}",
             np.zeros((4 * count, 3)),
             grid_triangles(4, count, flip=not upper),
             colour,
             0.5,
+            dim,
         )
 
     def _throat(self) -> Part:
         count = len(self.edges["mouth", True])
-        return Part("throat", np.zeros((2 * count, 3)), grid_triangles(2, count), np.repeat(DARK[None], 2 * count, 0), 0.0)
+        return Part(
+            "throat", np.zeros((2 * count, 3)), grid_triangles(2, count), np.repeat(DARK[None], 2 * count, 0), 0.0, 0.02
+        )
 
     def place(self, skin: Array, pose: Pose) -> Array:
         """Return every part's points (mm, face-centric), in the order of ``parts``.
@@ -172,7 +180,7 @@ def _teeth(upper: bool) -> Part:
     scale = 1.0 if upper else 0.86
     bounds = np.concatenate([[0], np.cumsum(TOOTH_WIDTHS)]) * scale
     steps = np.concatenate([-bounds[:0:-1], bounds])
-    along = np.unique(np.concatenate([np.linspace(a, b, 9) for a, b in zip(steps[:-1], steps[1:], strict=True)]).round(6))
+    along = np.unique(np.concatenate([np.linspace(a, b, 9) for a, b in itertools.pairwise(steps)]).round(6))
     which = np.clip(np.searchsorted(bounds, np.abs(along), side="right") - 1, 0, len(TOOTH_WIDTHS) - 1)
     place = 2 * (np.abs(along) - bounds[which]) / (bounds[which + 1] - bounds[which]) - 1
     # Distance along the arch to x: integrate its slope.
@@ -201,12 +209,14 @@ def _teeth(upper: bool) -> Part:
     groove = np.abs(place) ** 8
     rows, colours = [], []
     for share, out, tooth in profile:
-        height = (
-            share * tall + (0.9 * groove if share < 0.3 else 0) + (1.0 * (1 - place**2) if 0.9 < share < 1.1 else 0) * 0.6
-        )
+        height = share * tall
+        if share < 0.3:
+            height = height + 0.9 * groove  # rounded corners of the biting edge
+        elif 0.9 < share < 1.1:
+            height = height + 0.6 * (1 - place**2)  # scalloped gums
         offset = out - tooth * 0.9 * groove
         y = (-47.6 + height) if upper else (-46.8 - height)
-        rows.append(np.stack([x - normal[:, 0] * offset * -1, y, z - normal[:, 1] * offset * -1], -1))
+        rows.append(np.stack([x + normal[:, 0] * offset, y, z + normal[:, 1] * offset], -1))
         stain = (IVORY * (1 - 0.10 * share * tooth))[None] * (1 - 0.55 * groove[:, None])
         colours.append(np.where(tooth > 0, stain, GUM[None] * (1 - 0.15 * groove[:, None])))
     rest = np.concatenate(rows)
@@ -217,6 +227,7 @@ def _teeth(upper: bool) -> Part:
         grid_triangles(len(profile), len(x), flip=upper),
         np.concatenate(colours) * back,
         0.8,
+        np.repeat([0.75 if tooth else 0.4 for _, _, tooth in profile], len(x)) * back[:, 0],
     )
 
 

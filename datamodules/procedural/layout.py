@@ -1,8 +1,8 @@
 """The grid the head is cut from: rows around the head, columns down it, slits for eyes and mouth, and the UV chart.
 
 A point of the chart is (u, v): u runs once around the head (0.5 in front, growing to the subject's left, the seam at the
-back), v from the neck's rim (0) to the crown (1). The chart fills the whole atlas. Eyes and mouth are slits in the grid that
-open into holes of the chart, so that the strips which span them on the tracked mesh own texels.
+back), v from the neck's rim (0) to the crown (1). The chart fills the whole atlas. Eyes and mouth are slits in the grid
+that open into holes of the chart, so that the strips which span them on the tracked mesh own texels.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ class Grid:
 
 
 def make_grid(refine: int) -> Grid:
-    """Build the grid. The last column repeats the first (the seam), so it has no points of its own; the top row is one point.
+    """Build the grid.
+
+    The last column repeats the first (the seam), so it has no points of its own; the top row is one point.
 
     Args:
         refine: fine steps per coarse step, at least 1.
@@ -135,7 +137,7 @@ def point_ids(grid: Grid, corners: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def eye_opening(a: Array) -> tuple[Array, Array, Array]:
-    """Return the heights of the upper and lower lid edge and of the line between the corners, as fractions of the half width.
+    """Return the heights of the lid edges and of the line between the corners, as fractions of the half width.
 
     Args:
         a: place along the eye, -1 at the inner corner, +1 at the outer.
@@ -217,7 +219,7 @@ def lip_heights(across: Array) -> tuple[Array, Array]:
 
 
 def region_masks(size: int = 512) -> dict[str, Tensor]:
-    """Return the chart's masks of "mouth" and "eyes" (size,size bool, row 0 at v = 0): openings, lips and lids with a margin."""
+    """Return the chart's masks of "mouth" and "eyes", lips and lids included: size,size bool, row 0 at v = 0."""
     grid = make_grid(1)
     place = (np.arange(size) + 0.5) / size
     u, v = np.meshgrid(place, place)

@@ -1,4 +1,4 @@
-"""The true pictures: every camera of a frame drawn at twice the size, shaded, averaged; matte and depth from the same mesh."""
+"""The true pictures: each camera drawn at twice the size, shaded and averaged; matte and depth from the same mesh."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ class Renderer:
         self.open_sky = ambient_occlusion(
             Occlusion(self.triangles32, rasterizer, 160), rest, rest, normals(rest, self.triangles), 48
         )
-        self.open_sky[count:] = 0.55
+        self.open_sky[count:] = torch.tensor(
+            np.concatenate([np.broadcast_to(p.open_sky, len(p.rest)) for p in inside.parts]), dtype=torch.float32
+        )
 
     def vertices(self, skin: np.ndarray, pose: Pose) -> Tensor:
         """Return every vertex of the true mesh, V,3 float32 mm face-centric: the skin's points first."""
@@ -147,7 +149,7 @@ class Renderer:
         at = (kind == 2).nonzero()[:, 0]
         wet = 0.25 * gloss[:, at]
         result[:, at] = shade(
-            own[:, at], wet * 3, normal[:, at], view[:, at], open_sky[:, at], 0.6 * lit[:, at], world, 0.6
+            own[:, at], wet * 3, normal[:, at], view[:, at], open_sky[:, at], open_sky[:, at] * lit[:, at], world, 0.6
         )
         return result.T
 

@@ -20,8 +20,6 @@ from avatarzoo.datamodules.procedural.render import Renderer, Views
 from avatarzoo.datamodules.procedural.skin import paint
 from avatarzoo.rasterizers.base import Rasterizer
 
-SKIN_SIZE = 1024  #: side of the skin's own maps
-
 
 @cache
 def source_digest() -> str:
@@ -62,17 +60,18 @@ class Scene:
     renderer: Renderer
 
     @classmethod
-    def build(cls, seed: int, rasterizer: Rasterizer | None = None) -> Scene:
+    def build(cls, seed: int, skin_size: int = 1024, rasterizer: Rasterizer | None = None) -> Scene:
         """Build the head of a seed.
 
         Args:
             seed: of its colours and skin.
+            skin_size: side of the skin's own maps.
             rasterizer: defaults to Warp.
         """
         rasterizer = rasterizer or registry.build("rasterizer", "warp")
         head = build_head()
         face, inside = Face(head), Inside(head)
-        return cls(head, face, inside, Renderer(face, inside, paint(head, SKIN_SIZE, seed, rasterizer), rasterizer, seed))
+        return cls(head, face, inside, Renderer(face, inside, paint(head, skin_size, seed, rasterizer), rasterizer, seed))
 
     def topology(self) -> Topology:
         """Return the tracked mesh's topology."""
