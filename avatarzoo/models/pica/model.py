@@ -49,8 +49,10 @@ class PiCA(Avatar):
         hidden: int = 8,
         colour_space: str = "scalar",
         colour_base: str = "mean_colour",
+        colour_gain: float = 1.0,
         xyz_gradient: bool = False,
         uv_gradient: float = 1.0,
+        channels_last: bool = False,
         mean_mesh_rate: float = 1.0e-4,
         mean_mesh_fraction: float | None = None,
     ) -> None:
@@ -71,11 +73,15 @@ class PiCA(Avatar):
             omega: frequency of the sines.
             hidden: width of the pixel SIREN.
             colour_space, colour_base: see ``PixelDecoder``.
+            colour_gain: factor on the outputs' spread; above 1 the last layer reaches far colours (the dark rim of a
+                silhouette) in fewer steps.
             xyz_gradient: let the image loss reach the geometry through the pixel decoder's positions too (B.3 advises
                 against it).
             uv_gradient: factor on the image loss's gradient to the geometry through the rasterized UVs (1 in the paper). On
                 pixels where the mesh overhangs the background no UV explains the colour, and in short runs the
                 gradient tears the mesh outwards; depth and tracking then have to shape it.
+            channels_last: keep the convolutions' weights and activations in channels_last order: faster for narrow
+                layers on a CPU; wide ones at paper scale meet oneDNN's slow reference kernel there.
             mean_mesh_rate: of the moving average V_mu per step.
             mean_mesh_fraction: when given, V_mu's time constant is this fraction of the run instead (short runs).
         """
@@ -97,9 +103,11 @@ class PiCA(Avatar):
         side = (latent_size, block, upsample, weight_norm)
         self.geometry = MapDecoder(latent_channels, [*geometry_channels, 3], *side)
         self.expression = MapDecoder(latent_channels + 3, [*expression_channels, code_dim], *side)
-        self.pixel_decoder = PixelDecoder(code_dim, self.encoding.out_dim, omega, hidden, colour_space, colour_base)
+        colours = (colour_space, colour_base, colour_gain)
+        self.pixel_decoder = PixelDecoder(code_dim, self.encoding.out_dim, omega, hidden, *colours)
         self.mesh = PicaMesh(mesh, position_size, geometry_residual)
         self.xyz_gradient, self.uv_gradient = xyz_gradient, uv_gradient
+        self.channels_last = channels_last
         self.mean_mesh_rate, self.mean_mesh_fraction = mean_mesh_rate, mean_mesh_fraction
 
     def bind(self, summary: CaptureSummary) -> None:
@@ -108,6 +116,9 @@ class PiCA(Avatar):
         self.encoding.bind(summary)
         self.pixel_decoder.bind(summary)
         self.mesh.bind(summary, self.rasterizer)
+        if self.channels_last:
+            for part in (self.driver, self.geometry, self.expression):
+                part.to(memory_format=torch.channels_last)
 
     def parts(self) -> dict[str, nn.Module]:
         """Return the parts: driver, geometry, expression, encoding, pixel_decoder."""

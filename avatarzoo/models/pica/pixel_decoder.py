@@ -25,7 +25,9 @@ class PixelDecoder(nn.Module):
     Source: PiCA equation 1, section 4, supplement B.1; output scaling is open in the text.
     """
 
-    def __init__(self, code_dim: int, encoded_dim: int, omega: float, hidden: int, space: str, base: str) -> None:
+    def __init__(
+        self, code_dim: int, encoded_dim: int, omega: float, hidden: int, space: str, base: str, gain: float = 1.0
+    ) -> None:
         """Make the SIRENs.
 
         Args:
@@ -35,13 +37,14 @@ class PixelDecoder(nn.Module):
             hidden: width of the pixel SIREN (8 in the paper).
             space: one of ``COLOUR_SPACES``.
             base: one of ``COLOUR_BASES``.
+            gain: factor on the spread.
         """
         super().__init__()
         if space not in COLOUR_SPACES:
             raise ConfigError(f"model.colour_space is one of {', '.join(COLOUR_SPACES)}, not {space!r}.")
         if base not in COLOUR_BASES:
             raise ConfigError(f"model.colour_base is one of {', '.join(COLOUR_BASES)}, not {base!r}.")
-        self.space, self.base = space, base
+        self.space, self.base, self.gain = space, base, gain
         self.xyz = Siren([3, 4, 4], omega, last_linear=False)
         self.pixel = Siren([code_dim + 4 + encoded_dim, hidden, hidden, hidden, 3], omega)
 
@@ -51,7 +54,7 @@ class PixelDecoder(nn.Module):
         self.register_buffer("centre", (low + high) / 2, persistent=False)
         self.register_buffer("extent", (high - low).max() / 2, persistent=False)
         spread = summary.colour_axes if self.space == "decorrelated" else torch.eye(3) * summary.texture_std
-        self.register_buffer("spread", spread.clone(), persistent=False)
+        self.register_buffer("spread", spread * self.gain, persistent=False)
         self.register_buffer("mean_colour", summary.colour_mean.clone(), persistent=False)
         if self.base == "mean_texture":
             self.register_buffer("mean_texture", summary.texture_mean[None].clone(), persistent=False)
