@@ -220,7 +220,9 @@ def shape_lips(points: Array, across: Array, rise: Array, side: NDArray[np.int64
     upper, lower = lip_heights(across)
     above = (rise > 0) | ((rise == 0) & (side >= 0))
     t = np.abs(rise) / np.maximum(np.where(above, upper, lower), 1.2)
-    roll = np.where(above, 3.1, 4.2) * np.sin(np.pi * np.clip((t + 0.18) / 1.30, 0, 1)) ** 1.2
+    roll = (
+        np.where(above, 3.1, 3.1 + 1.1 * np.minimum(t / 0.4, 1)) * np.sin(np.pi * np.clip((t + 0.18) / 1.30, 0, 1)) ** 1.2
+    )
     skirt = 1.2 * np.exp(-(((t - 1.15) / 0.35) ** 2)) * above  # the crisp border of the upper lip
     tuck = -2.6 * np.exp(-((rise / 1.3) ** 2))
     inside = (np.abs(across) < 1.25) & (points[:, 2] > 55)
@@ -228,7 +230,7 @@ def shape_lips(points: Array, across: Array, rise: Array, side: NDArray[np.int64
     corner = -1.6 * np.exp(-(((np.abs(across) - 1.02) / 0.13) ** 2) - (rise / 3.5) ** 2) * (points[:, 2] > 55)
     moved = points.copy()
     moved[:, 2] += (roll + skirt + tuck) * fade + corner
-    moved[:, 1] += np.where(above, 0.5, -0.5) * roll * fade * 0.4
+    moved[:, 1] += np.where(above, 0.2, -0.2) * roll * fade * np.minimum(t / 0.2, 1)  # the edges themselves touch
     return moved
 
 
