@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +74,7 @@ def read(path: str | Path) -> dict[str, Any]:
     path = find(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+    except Exception as error:  # whatever bytes make the unpickler raise, they are no checkpoint
         raise ConfigError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error)[:200]}).") from error
     if not isinstance(content, dict) or "avatarzoo" not in content:
         raise ConfigError(f"{path} is not a checkpoint of AvatarZoo: it has no entry 'avatarzoo'.")

@@ -192,7 +192,10 @@ def enlist() -> None:
 def toys() -> Iterator[None]:
     """Register the toys for one test, so that tests over everything registered do not meet them."""
     enlist()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as the processes that tests start: sums in another order round differently
     yield
+    torch.set_num_threads(threads)
     for kind, name in COMPONENTS:
         registry._components[kind].pop(name, None)
 
