@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -45,12 +47,15 @@ def cotangent_laplacian(vertices: Tensor, triangles: Tensor, clamp: float = 10.0
     inverse = np.where(degree > 1e-12, 1 / np.maximum(degree, 1e-12), 0)
     matrix = (diags((degree > 1e-12).astype(float)) - diags(inverse) @ adjacency).tocsr()
     matrix.sort_indices()
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(matrix.data.astype(np.float32)),
-        size=(count, count),
-    )
+    with warnings.catch_warnings():  # torch calls its CSR support beta, and asks for a choice on checks made above
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(matrix.indptr.astype(np.int64)),
+            torch.from_numpy(matrix.indices.astype(np.int64)),
+            torch.from_numpy(matrix.data.astype(np.float32)),
+            size=(count, count),
+            check_invariants=True,
+        )
 
 
 def apply_laplacian(matrix: Tensor, values: Tensor) -> Tensor:
