@@ -9,6 +9,7 @@ import numpy as np
 from avatarzoo.datamodules.formats import NUMBER, read_text
 from avatarzoo.errors import DataError, did_you_mean
 
+MARGIN = 0.1  # recorded weights overshoot 0..1 by a few hundredths
 _SIDES = ("Left", "Right")
 _EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
 
@@ -32,7 +33,7 @@ def read_arkit(path: Path) -> dict[tuple[str, str], np.ndarray]:
         path: a CSV whose header names segment, frame and the 52 weights in any order and case; other columns are ignored.
 
     Returns:
-        52 float32 in the order of ``ARKIT_NAMES`` by (segment, frame).
+        52 float32 in the order of ``ARKIT_NAMES`` by (segment, frame), as written.
 
     Raises:
         DataError: a column or a number is missing, or a frame appears twice.
@@ -58,9 +59,9 @@ def read_arkit(path: Path) -> dict[tuple[str, str], np.ndarray]:
         key = (cells[places[0]], cells[places[1]])
         weights = [cells[place] for place in places[2:]]
         for name, weight in zip(ARKIT_NAMES, weights, strict=True):
-            if not NUMBER.fullmatch(weight) or not -0.01 <= float(weight) <= 1.01:
+            if not NUMBER.fullmatch(weight) or not -MARGIN <= float(weight) <= 1 + MARGIN:
                 raise DataError(f"{where}: {name} is {weight!r}; expected a weight in 0..1. Repair the line.")
         if key in rows:
             raise DataError(f"{where}: frame {key[0]}/{key[1]} appears twice; remove one row.")
-        rows[key] = np.clip(np.array([float(w) for w in weights], dtype=np.float32), 0, 1)
+        rows[key] = np.array([float(w) for w in weights], dtype=np.float32)
     return rows

@@ -28,7 +28,7 @@ def track(items: Sequence[Any], title: str) -> Iterator[Any]:
     try:
         for index, item in enumerate(items):
             if bar is None and not silent and time.monotonic() - started > PATIENCE:
-                bar = Progress(*columns, transient=True)
+                bar = Progress(*columns)
                 bar.start()
                 task = bar.add_task(title, total=len(items), completed=index)
             yield item

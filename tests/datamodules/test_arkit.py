@@ -39,9 +39,10 @@ def test_columns_are_matched_by_name_in_any_order_and_case(tmp_path: Path) -> No
     assert plain[ARKIT_NAMES.index("JawRight")] == pytest.approx(15 / 52, abs=1e-6)
 
 
-def test_weights_a_rounding_outside_are_clipped(tmp_path: Path) -> None:
-    row = [*ROW[:2], "-1e-8", "1.00001", *ROW[4:]]
-    assert read_arkit(write(tmp_path, HEADER, row))[("E001", "000135")][:2].tolist() == [0, 1]
+def test_recorded_overshoot_is_kept(tmp_path: Path) -> None:
+    row = [*ROW[:2], "-1e-8", "1.03125", *ROW[4:]]
+    weights = read_arkit(write(tmp_path, HEADER, row))[("E001", "000135")]
+    assert weights[:2].tolist() == [np.float32(-1e-8), 1.03125]
 
 
 @pytest.mark.parametrize(
