@@ -13,7 +13,7 @@ from avatarzoo.batch import Camera
 from avatarzoo.capture import CameraTable
 from avatarzoo.datamodules.procedural.expressions import Face, Pose
 from avatarzoo.datamodules.procedural.inside import Inside
-from avatarzoo.datamodules.procedural.shading import LAMPS, Occlusion, ambient_occlusion, dot, normals, shade
+from avatarzoo.datamodules.procedural.shading import LAMPS, Occlusion, ambient_occlusion, dot, normals, shade, unit
 from avatarzoo.datamodules.procedural.skin import Skin, to_linear, to_srgb
 from avatarzoo.geometry.cameras import camera_centre, face_to_camera, resize_intrinsics, to_camera, to_clip
 from avatarzoo.rasterizers.base import Rasterizer
@@ -55,7 +55,8 @@ class Renderer:
         self.triangles = torch.tensor(np.concatenate([head.triangles, inside.triangles + count]))
         self.triangles32 = self.triangles.int()
         extra = np.zeros((len(inside.triangles), 3, 2))
-        self.wedge_uv = torch.tensor(np.concatenate([head.wedge_uv, extra]), dtype=torch.float32)
+        self.wedge_uv = torch.tensor(np.concatenate([head.wedge_uv, extra]).reshape(-1, 2), dtype=torch.float32)
+        self.corner = torch.arange(3)
         kinds = np.concatenate([np.full(len(p.triangles), 1 if p.name.startswith("eyeball") else 2) for p in inside.parts])
         self.kind = torch.tensor(np.concatenate([np.zeros(len(head.triangles), dtype=np.int64), kinds]))
         # The colour of eyeballs depends on the direction from their middle, which takes the place of a colour.
@@ -116,8 +117,8 @@ class Renderer:
         pixels = raster[..., 3].flatten().nonzero()[:, 0]
         colour = torch.zeros(height * n * width * n, 3)
         colour[pixels] = self._shade(raster.reshape(-1, 4)[pixels], attributes, camera_centre(R, t)[0], head_pose[:, :3])
-        image = colour.reshape(height, n, width, n, 3).mean(dim=(1, 3))
-        covered = (raster[..., 3] > 0).float().reshape(height, n, width, n).mean(dim=(1, 3))
+        image = _shrink(colour.reshape(*large, 3))
+        covered = _shrink((raster[..., 3] > 0).float())
         raster = self.rasterizer.rasterize(to_clip(local, camera.K, camera.size), self.triangles32, camera.size)
         depth = self.rasterizer.interpolate(local[..., 2:].contiguous(), raster, self.triangles32)[0, ..., 0]
         return (to_srgb(image) * 255 + 0.5).byte(), (covered * 255 + 0.5).byte(), depth
@@ -125,20 +126,19 @@ class Renderer:
     def _shade(self, raster: Tensor, attributes: Tensor, eye: Tensor, world: Tensor) -> Tensor:
         """Return N,3 linear colours of covered pixels, from their N,4 raster."""
         triangle = raster[:, 3].long() - 1
-        corners = self.triangles[triangle]
-        weights = (raster[:, :1], raster[:, 1:2], 1 - raster[:, :1] - raster[:, 1:2])
-        mixed = sum(attributes[corners[:, i]] * weights[i] for i in range(3)).T.contiguous()
-        normal, view = F.normalize(mixed[:3], dim=0), F.normalize(eye[:, None] - mixed[3:6], dim=0)
+        weights = torch.cat([raster[:, :2], 1 - raster[:, :1] - raster[:, 1:2]], dim=1)
+        mixed = _mix(attributes, self.triangles[triangle], weights)
+        normal, view = unit(mixed[:3]), unit(eye[:, None] - mixed[3:6])
         normal = torch.where(dot(normal, view) < -0.2, -normal, normal)
         open_sky, lit, own, gloss = mixed[6:7], mixed[7:8], mixed[8:11], mixed[11:]
         kind = self.kind[triangle]
         result = torch.empty_like(own)
 
         at = (kind == 0).nonzero()[:, 0]
-        uv = sum(self.wedge_uv[triangle[at], i] * weights[i][at] for i in range(3))
-        maps = F.grid_sample(self.maps, (2 * uv - 1)[None, None], padding_mode="border", align_corners=False)[0, :, 0]
+        uv = _mix(self.wedge_uv, 3 * triangle[at, None] + self.corner, weights[at])
+        maps = F.grid_sample(self.maps, (2 * uv.T - 1)[None, None], padding_mode="border", align_corners=False)[0, :, 0]
         slope, n = maps[4:], normal[:, at]
-        n = F.normalize(n - (slope - dot(slope, n) * n), dim=0)
+        n = unit(n - (slope - dot(slope, n) * n))
         result[:, at] = shade(maps[:3], maps[3:4], n, view[:, at], open_sky[:, at], lit[:, at], world, 1.0)
 
         at = (kind == 1).nonzero()[:, 0]
@@ -155,7 +155,7 @@ class Renderer:
 
     def _eye(self, direction: Tensor) -> tuple[Tensor, Tensor]:
         """Return 3,N linear colours and 1,N gloss of an eyeball from 3,N directions in its own frame (gaze along z)."""
-        d = F.normalize(direction, dim=0)
+        d = unit(direction)
         angle = torch.rad2deg(torch.acos(d[2:].clamp(-1, 1)))
         turn = torch.atan2(d[1:2], d[:1])
 
@@ -173,3 +173,14 @@ class Renderer:
         white = torch.tensor([0.62, 0.59, 0.56])[:, None] * veins
         colour = 0.006 + (iris * (1 - 0.6 * blend(25.5, 28.5)) - 0.006) * blend(10.0, 11.5)
         return colour + (white - colour) * blend(27.5, 30.5), 1.6 - 0.6 * blend(28, 40)
+
+
+def _mix(values: Tensor, corners: Tensor, weights: Tensor) -> Tensor:
+    """Return C,N: rows of ``values`` (M,C) at ``corners`` (N,3), summed with ``weights`` (N,3)."""
+    return F.embedding_bag(corners, values, per_sample_weights=weights, mode="sum").T.contiguous()
+
+
+def _shrink(picture: Tensor) -> Tensor:
+    """Return the mean of each block of SUPERSAMPLING x SUPERSAMPLING pixels."""
+    n = SUPERSAMPLING
+    return sum(picture[i::n, j::n] for i in range(n) for j in range(n)) / n**2

@@ -106,6 +106,11 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return a[:1] * b[:1] + a[1:2] * b[1:2] + a[2:] * b[2:]
 
 
+def unit(a: Tensor) -> Tensor:
+    """Return 3,N vectors at unit length (several times faster than a norm along the first axis)."""
+    return a * dot(a, a).clamp(min=1e-12).rsqrt()
+
+
 def shade(
     albedo: Tensor,
     gloss: Tensor,
@@ -144,7 +149,7 @@ def shade(
         reddened = strength.clone()
         reddened[:1] *= 1 + 0.25 * bleed * (1 - clear)  # the edge of a shadow on skin is red
         glow += reddened * ((cosine + spread) / (1 + spread)).clamp(min=0)
-        half = F.normalize(lamp + view, dim=0)
+        half = unit(lamp + view)
         sharp2 = dot(normal, half).clamp(min=0) ** 2
         sharp16 = ((sharp2 * sharp2) ** 2) ** 2
         sharp64 = (sharp16 * sharp16) ** 2
