@@ -42,8 +42,18 @@ class TextureStore:
         self.files: dict[Frame, Path] = {}
 
     def read(self, frame: Frame) -> tuple[Tensor, Tensor]:
-        """Return a frame's average (3,T,T uint8) and coverage (1,T,T uint8, 0 or 1)."""
-        data = torch.from_numpy(np.load(self.files[frame]))
+        """Return a frame's average (3,T,T uint8) and coverage (1,T,T uint8, 0 or 1).
+
+        Args:
+            frame: one that was filled.
+
+        Raises:
+            DataError: the cache was emptied meanwhile.
+        """
+        try:
+            data = torch.from_numpy(np.load(self.files[frame]))
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.files[frame]} was removed from the cache while it was in use; start again.") from error
         return data[:3], data[3:]
 
     def key_of(self, frame: Frame, pictures: Sequence[Sample], shared: str) -> Path:
@@ -81,8 +91,9 @@ class TextureStore:
                 del self.files[frame]
                 on_bad(frame, error)
                 continue
-            for old in path.parent.glob(f"{frame[1]}-*.npy"):  # made from files that have changed since
-                old.unlink(missing_ok=True)
+            for old in path.parent.glob(f"{frame[1]}-*.npy"):
+                if old != path:  # made from files that have changed since
+                    old.unlink(missing_ok=True)
             with atomic(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, data)
 

@@ -456,3 +456,26 @@ def test_the_manifest_names_every_file_and_notices_a_change(root: Path) -> None:
     path.write_bytes(data)
     changed = capture.manifest()
     assert [k for k in manifest if manifest[k] != changed[k]] == ["tracked_mesh/E001/000011.bin"]
+
+
+def test_two_readers_may_prepare_at_the_same_time(root: Path) -> None:
+    """Neither sees the other's half-written files, and both end up with the same."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as pool:
+        captures = list(pool.map(lambda _: prepared(root), range(4)))
+    first = captures[0]
+    assert not [p for p in first.folder.rglob("*") if p.name.endswith(".tmp")]
+    for other in captures[1:]:
+        for sample in first.splits["train"]:
+            a, b = first.read(sample), other.read(sample)
+            assert torch.equal(a.view.image, b.view.image) and torch.equal(a.texture.average, b.texture.average)
+        assert torch.equal(first.summary.texture_mean, other.summary.texture_mean)
+
+
+def test_a_texture_that_vanishes_is_explained(root: Path) -> None:
+    capture = prepared(root)
+    for path in capture.folder.glob("textures-*/*/*.npy"):
+        path.unlink()
+    with pytest.raises(DataError, match="was removed from the cache while it was in use"):
+        capture.read(capture.splits["train"][0])
