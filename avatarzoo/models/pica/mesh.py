@@ -11,7 +11,7 @@ from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.dense import DenseMesh, build_dense_mesh
 from avatarzoo.geometry.laplacian import apply_laplacian, cotangent_laplacian
-from avatarzoo.geometry.meshes import fill_small_holes
+from avatarzoo.geometry.meshes import drop_unused_uvs, fill_small_holes
 from avatarzoo.geometry.uv import SurfacePoints, rasterize_charts, sample_map
 from avatarzoo.rasterizers.base import Rasterizer
 
@@ -40,7 +40,7 @@ class PicaMesh(nn.Module):
 
     def bind(self, summary: CaptureSummary, rasterizer: Rasterizer) -> None:
         """Build the topology, its Laplacian and the tracked mesh's own sampling."""
-        topology = fill_small_holes(summary.topology)
+        topology = drop_unused_uvs(fill_small_holes(summary.topology))
         dense = self._dense(topology, rasterizer)
         texels = rasterize_charts(topology, self.position_size, rasterizer)
         self.vertex_std = summary.vertex_std
