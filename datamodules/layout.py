@@ -183,13 +183,10 @@ class Layout:
             split, source = read_split(path), str(path)
         else:
             source = "data.train_segments or data.test_segments"
-            chosen_train = (
-                list(dict.fromkeys(train)) if train is not None else [s for s in known if s not in set(test or ())]
-            )
-            chosen_test = (
-                list(dict.fromkeys(test)) if test is not None else [s for s in known if s not in set(chosen_train)]
-            )
-            split = {"train": chosen_train, "test": chosen_test}
+            given_train, given_test = ([str(name) for name in names or ()] for names in (train, test))
+            chosen_train = given_train if train is not None else [s for s in known if s not in given_test]
+            chosen_test = given_test if test is not None else [s for s in known if s not in given_train]
+            split = {"train": list(dict.fromkeys(chosen_train)), "test": list(dict.fromkeys(chosen_test))}
         wrong = DataError if train is None and test is None else ConfigError
         for names in split.values():
             for name in names:

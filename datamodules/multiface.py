@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import fields
 
 import torch
 from torch import Tensor
@@ -166,7 +167,8 @@ class Multiface(Capture):
         files = [root / "KRT", root / "arkit_weights.csv", regions, self.mesh.path]
         files += [path for frame in train for path in (self.layout.mesh(frame), self.layout.transform(frame))]
         names = [self.textures.files[frame].name for frame in train]
-        key = digest(FORMAT, names, train, self.texture_size, self.size, self.views, self.tables, stamps(files))
+        shape = [f.name for f in fields(CaptureSummary)]  # a summary of another version is made anew
+        key = digest(FORMAT, shape, names, train, self.texture_size, self.size, self.views, self.tables, stamps(files))
         path = self.folder / f"summary-{key}.pt"
         if path.is_file():
             return CaptureSummary.from_plain(torch.load(path, weights_only=True))
