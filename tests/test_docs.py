@@ -59,9 +59,9 @@ def test_a_command_is_accepted(page: str, command: str, desk: Path, monkeypatch:
         ("avatarzoo.benchmark.score", "score"),
         ("avatarzoo.rendering", "render"),
     ):
-        stand_in = types.ModuleType(f"avatarzoo.{module}")
+        stand_in = types.ModuleType(module)
         setattr(stand_in, name, record)
-        monkeypatch.setitem(sys.modules, f"avatarzoo.{module}", stand_in)
+        monkeypatch.setitem(sys.modules, module, stand_in)
     if verb == "fit" and any(word.startswith("resume=") for word in words):
         resumed = config.load("pica_full").to_yaml()
         monkeypatch.setattr(config, "run_config", lambda run: config.from_yaml(resumed))
