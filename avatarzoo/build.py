@@ -30,7 +30,8 @@ def build_model(config: Mapping[str, Any], summary: CaptureSummary | None = None
     cls = registry.get("model", config["model"]["name"])
     missing = [kind for kind in cls.uses if not config.get(kind)]
     if missing:
-        raise ConfigError(f"model {config['model']['name']!r} needs {', '.join(missing)}; name one, e.g. {missing[0]}=NAME.")
+        name = config["model"]["name"]
+        raise ConfigError(f"model {name!r} needs {', '.join(missing)}; name one, e.g. {missing[0]}=NAME.")
     parts = {kind: config[kind] for kind in cls.uses}
     model = registry.build("model", config["model"], parts)
     if summary is not None:
