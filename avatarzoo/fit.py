@@ -102,7 +102,7 @@ def prepare_module(config: Mapping[str, Any], model: Model, capture: Capture) ->
     data_name = config["data"]["name"]
     check_requirements(f"model {config['model']['name']!r}", model.requires, capture, data_name)
     model.bind(capture.summary)
-    record = {"config": checkpoint.to_yaml(config), "plugins": [Path(p).name for p in config.get("plugins") or []]}
+    record = {"config": _stored(config), "plugins": [Path(p).name for p in config.get("plugins") or []]}
     module = ZooModule.from_config(config, model, capture.summary, record)
     for phase, terms in module.terms.items():
         for key, term in terms.items():
@@ -264,9 +264,12 @@ def _check_resumed(config: Mapping[str, Any], before: Mapping[str, Any], path: P
         )
 
 
+def _stored(config: Mapping[str, Any]) -> str:
+    return checkpoint.to_yaml({**config, "resume": None})
+
+
 def _write_record(config: Mapping[str, Any], run: Path) -> None:
-    stored = {**config, "resume": None}
-    (run / "config.yaml").write_text(checkpoint.to_yaml(stored), encoding="utf-8")
+    (run / "config.yaml").write_text(_stored(config), encoding="utf-8")
     (run / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
 
 
