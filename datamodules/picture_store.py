@@ -93,7 +93,8 @@ class PictureStore:
         return self._unpack(np.array(self._map[row]))
 
     def _unpack(self, data: np.ndarray) -> dict[str, np.ndarray]:
-        found, place = {}, 0
+        found: dict[str, np.ndarray] = {}
+        place = 0
         height, width = self.size
         for part in ORDER:
             if part not in self.parts:

@@ -209,12 +209,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write_capture(tmp_path_factory.mktemp("capture") / "plate")
 
 
-outcomes: Counter[str] = Counter()
-
-
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_damaged_files_are_refused_or_read_as_they_are(original: Path, tmp_path: Path, seed: int) -> None:
-    rng = np.random.default_rng(seed)
+    rng, outcomes = np.random.default_rng(seed), Counter()
     root = Path(shutil.copytree(original, tmp_path / "plate"))
     files = sorted(path.relative_to(root) for path in root.rglob("*") if path.is_file())
     # tables are few and pictures many: pick the kind of file first
@@ -238,10 +235,4 @@ def test_damaged_files_are_refused_or_read_as_they_are(original: Path, tmp_path:
             outcomes["read"] += 1
         (root / name).unlink(missing_ok=True)
         shutil.copy2(original / name, root / name)
-
-
-def test_both_outcomes_were_common() -> None:
-    """A reader that refused or accepted everything would pass the test above."""
-    if sum(outcomes.values()) < SEEDS * CASES:
-        pytest.skip("needs the whole of the test above")
-    assert min(outcomes["refused"], outcomes["read"]) > SEEDS * CASES // 10, outcomes
+    assert min(outcomes["refused"], outcomes["read"]) > 0, "a reader that refuses or accepts everything would pass"
