@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 def see_through(coverage: Tensor, depth: Tensor, reference: Tensor, behind_mm: float = 60.0) -> Tensor:
     """Mark the pixels where a mesh that should be closed lets one look through.
 
-    A pixel counts where nothing is drawn although it is enclosed by drawn pixels, or where what is drawn lies far behind
-    the reference surface, as the inside of the back of a head does behind a crack in the face.
+    A pixel counts where the reference is one smooth surface around it (not within two pixels of a silhouette, its own or
+    the chin's before the neck, where both meshes may rightly end a pixel apart) and either nothing is drawn, or what is
+    drawn lies far behind, as the inside of the back of a head does behind a crack in the face.
 
     Args:
         coverage: B,1,H,W bool, where the mesh is drawn.
         depth: B,1,H,W mm of the mesh, 0 = empty.
         reference: B,1,H,W mm of a closed reference (the tracked mesh), 0 = empty.
-        behind_mm: how far behind still counts as the same surface; an open mouth is some 40 mm deep.
+        behind_mm: how far behind still counts as the same surface (an open mouth is some 40 mm deep), and how far
+            the reference may vary within two pixels.
 
     Returns:
         B,1,H,W bool.
     """
-    from scipy.ndimage import binary_erosion, binary_fill_holes
-
-    masks = coverage[:, 0].bool().cpu().numpy()
-    filled = np.stack([binary_fill_holes(mask) for mask in masks])
-    # along silhouettes both surfaces may end a pixel apart; cracks are looked for inside
-    inner = np.stack([binary_erosion(mask, iterations=2) for mask in (reference[:, 0] > 0).cpu().numpy()])
-    enclosed = torch.from_numpy(filled & ~masks)[:, None].to(coverage.device)
-    both = torch.from_numpy(inner)[:, None].to(coverage.device) & (depth > 0)
-    return enclosed | (both & (depth - reference > behind_mm))
+    nearest = -F.max_pool2d(-reference, 5, 1, 2)
+    farthest = F.max_pool2d(reference, 5, 1, 2)
+    smooth = (nearest > 0) & (farthest - nearest < behind_mm / 2)
+    return smooth & (~coverage.bool() | (depth - reference > behind_mm))
