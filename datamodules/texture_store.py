@@ -181,7 +181,7 @@ def stored_average(path: Path, size: int) -> np.ndarray:
         raise DataError(
             f"{path} is {pixels.shape[1]}x{side}; expected a square of {size} or more; lower data.texture_size."
         )
-    seen: np.ndarray = pixels.any(axis=2)  # Multiface tests per channel; a texel with any colour counts as seen here
+    seen = (pixels != 0).max(axis=2)  # Multiface tests per channel; a texel with any colour counts as seen here
     if side > size:
         weights = overlap(side, size)
         share = weights @ seen.astype(np.float32) @ weights.T
