@@ -102,10 +102,12 @@ def _check_triangles(triangles: Tensor, vertices: Tensor) -> None:
 
 def _index_range(triangles: Tensor) -> tuple[int, int]:
     """Return the least and greatest id; kept per tensor, because reading it makes a GPU's host wait."""
-    version = triangles._version
-    known = _index_ranges.get(triangles)
-    if known is None or known[0] != version:
+    if triangles.is_inference():  # such a tensor does not tell whether it was changed
         low, high = triangles.aminmax()
-        known = (version, int(low), int(high))
+        return int(low), int(high)
+    known = _index_ranges.get(triangles)
+    if known is None or known[0] != triangles._version:
+        low, high = triangles.aminmax()
+        known = (triangles._version, int(low), int(high))
         _index_ranges[triangles] = known
     return known[1], known[2]

@@ -46,10 +46,7 @@ class TorchRasterizer(Rasterizer):
         height, width = int(size[0]), int(size[1])
         owners = find_owners(clip.detach().double(), triangles.long(), height, width)
         raster = clip.new_zeros(clip.shape[0], height, width, 4)
-        drawn = owners >= 0
-        if not drawn.any():
-            return raster + 0 * clip.sum() if clip.requires_grad and clip.numel() else raster
-        return raster.masked_scatter(drawn[..., None], shade(clip, triangles.long(), owners).to(clip.dtype))
+        return raster.masked_scatter((owners >= 0)[..., None], shade(clip, triangles.long(), owners).to(clip.dtype))
 
     def interpolate(self, attributes: Tensor, raster: Tensor, triangles: Tensor) -> Tensor:
         """Interpolate vertex attributes; see ``Rasterizer.interpolate``.

@@ -58,6 +58,7 @@ class WarpRasterizer(Rasterizer):
             ValueError: shapes, dtypes, devices or vertex ids that do not fit.
         """
         check_rasterize(clip, triangles, size, (torch.float32,))
+        _check_count(4 * clip.shape[0] * max(clip.shape[1], size[0] * size[1], triangles.shape[0]))
         return _Rasterize.apply(clip, triangles, int(size[0]), int(size[1]), self.damping)
 
     def interpolate(self, attributes: Tensor, raster: Tensor, triangles: Tensor) -> Tensor:
@@ -75,6 +76,7 @@ class WarpRasterizer(Rasterizer):
             ValueError: shapes, dtypes, devices or ids that do not fit.
         """
         check_interpolate(attributes, raster, triangles, (torch.float32,))
+        _check_count(max(attributes.numel(), raster.shape[:3].numel() * max(4, attributes.shape[2])))
         return _Interpolate.apply(attributes, raster, triangles)
 
 
@@ -219,6 +221,12 @@ def _wrap(tensor: Tensor, width: int = 1) -> Any:
     }  # fmt: skip
     flat = tensor.detach().reshape(-1) if width == 1 else tensor.detach().reshape(-1, width)
     return warp.from_torch(flat, dtype=vectors[tensor.dtype, width], return_ctype=True)
+
+
+def _check_count(numbers: int) -> None:
+    """Refuse arrays whose places do not fit the kernels' 32-bit integers."""
+    if numbers >= 1 << 31:
+        raise ValueError(f"{numbers:,} numbers came in one array; kernels count to {(1 << 31) - 1:,}. Use smaller batches.")
 
 
 def _image_stride(attributes: Tensor) -> int:

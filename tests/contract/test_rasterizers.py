@@ -262,6 +262,26 @@ def test_no_image_no_channel_and_no_triangle(backend):
     nothing.sum().backward()
     assert clip.grad is None or (clip.grad == 0).all()
     assert backend.interpolate(clip.detach(), nothing.detach(), triangles[:0]).eq(0).all()
+    raster = backend.rasterize(clip.detach(), triangles, size)
+    assert backend.interpolate(clip.detach()[..., :0], raster, triangles).shape == (*raster.shape[:3], 0)
+
+
+def test_positions_that_are_not_finite_spoil_no_gradient(backend):
+    clip, triangles, size = scene("not_finite")
+    clip.requires_grad_()
+    raster = backend.rasterize(clip, triangles, size)
+    assert raster.isfinite().all() and (raster[..., 3] > 0).any()
+    raster[..., :2].sum().backward()
+    assert clip.grad.isfinite().all()
+
+
+def test_draws_in_inference_mode(backend):
+    clip, triangles, size = scene("random")
+    expected = backend.interpolate(clip, backend.rasterize(clip, triangles, size), triangles)
+    with torch.inference_mode():
+        triangles = triangles.clone()  # made here, it counts no changes
+        found = backend.interpolate(clip, backend.rasterize(clip, triangles, size), triangles)
+    assert torch.equal(found, expected)
 
 
 def test_views_that_are_not_contiguous_are_drawn_alike(backend):

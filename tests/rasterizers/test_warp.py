@@ -168,3 +168,12 @@ def test_a_raster_of_other_triangles_is_refused(rasterizer):
     raster = rasterizer.rasterize(clip, triangles, size)
     with pytest.raises(ValueError, match="only 5"):
         rasterizer.interpolate(clip, raster, triangles[:5])
+
+
+def test_more_numbers_than_the_kernels_count_are_refused(rasterizer):
+    clip, triangles, _ = scene("random")
+    with pytest.raises(ValueError, match="smaller batches"):
+        rasterizer.rasterize(clip[:1].expand(8, -1, -1), triangles, (1 << 13, 1 << 13))
+    raster = torch.zeros(1, 1, 1, 4).expand(4, 1 << 12, 1 << 12, 4)
+    with pytest.raises(ValueError, match="smaller batches"):
+        rasterizer.interpolate(torch.zeros(1, 3, 1).expand(1, 3, 32), raster, triangles.clamp_max(2))
