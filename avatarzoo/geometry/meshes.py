@@ -43,20 +43,21 @@ def boundary_loops(triangles: Ints) -> list[Ints]:
     loops = []
     while following:
         start = next(iter(following))
-        path, seen = [start], {start: 0}
-        while True:
-            onward = following.get(path[-1])
-            if not onward:  # a mesh that is not orientable leaves open chains
-                following.pop(path[-1], None)
-                break
+        path, place = [start], {start: 0}
+        while path[-1] in following:  # a mesh that is not orientable leaves open chains, which end here
+            onward = following[path[-1]]
             after = onward.pop()
             if not onward:
-                following.pop(path[-1])
-            if after in seen:
-                loops.append(np.array(path[seen[after] :], dtype=np.int64))
-                break
-            seen[after] = len(path)
-            path.append(after)
+                del following[path[-1]]
+            if after not in place:
+                place[after] = len(path)
+                path.append(after)
+                continue
+            first = place[after]
+            loops.append(np.array(path[first:], dtype=np.int64))
+            for vertex in path[first + 1 :]:
+                del place[vertex]
+            del path[first + 1 :]  # what led to the loop belongs to another one
     return loops
 
 
@@ -90,6 +91,14 @@ def fill_small_holes(topology: Topology, max_edges: int = 16) -> Topology:
         topology.uvs,
         torch.from_numpy(np.concatenate([uv_triangles, np.array(new_uv)])).int(),
     )
+
+
+def drop_unused_uvs(topology: Topology) -> Topology:
+    """Return a topology without the UVs that no triangle uses; such lines are common in .obj files."""
+    used, uv_triangles = torch.unique(topology.uv_triangles, return_inverse=True)
+    if len(used) == len(topology.uvs):
+        return topology
+    return Topology(topology.triangles, topology.uvs[used.long()], uv_triangles.int())
 
 
 def components(triangles: Ints, count: int) -> Ints:
