@@ -30,12 +30,15 @@ def add_touched_pixels(
     """
     batch, height, width, _ = raster.shape
     fine = rasterizer.rasterize(clip.detach(), triangles, (height * samples, width * samples))
-    fine = fine.view(batch, height, samples, width, samples, 4).transpose(2, 3).reshape(batch, height, width, -1, 4)
-    hit = fine[..., 3] > 0
-    share = hit.float().mean(-1)
-    chosen = hit.to(torch.uint8).argmax(-1)[..., None, None].expand(-1, -1, -1, 1, 4)
-    empty = raster[..., 3:] == 0
+    hit = fine[..., 3].view(batch, height, samples, width, samples) > 0
+    share = hit.to(fine.dtype).mean((2, 4))
+    drawn = raster[..., 3] > 0
+    share = torch.where(drawn, share.clamp_min(1 / samples**2), share)
+    # few pixels are touched and not drawn; only theirs are looked at sample by sample
+    image, row, column = torch.nonzero((share > 0) & ~drawn, as_tuple=True)
+    inside = hit.transpose(2, 3)[image, row, column].flatten(1)
+    first = inside.to(torch.uint8).argmax(1)
+    chosen = fine[image, row * samples + first // samples, column * samples + first % samples]
     with torch.enable_grad():
-        raster = torch.where(empty, fine.gather(3, chosen)[..., 0, :], raster)
-    share = torch.where(raster[..., 3] > 0, share.clamp_min(1 / samples**2), 0.0)
+        raster = raster.index_put((image, row, column), chosen)
     return raster, share
