@@ -57,7 +57,7 @@ class ZooModule(L.LightningModule):
             phases: from ``read_phases``.
             terms: by phase name and key, bound to the capture.
             seed: of the run.
-            max_steps: end of the run in steps, or None.
+            max_steps: end of the run in steps, or None; 0 without ``max_time`` saves the model untrained.
             max_time: end of the run in seconds of training, or None.
             record: what travels in the checkpoint beside weights and counters (config, summary, plugins).
 
@@ -66,7 +66,7 @@ class ZooModule(L.LightningModule):
         """
         super().__init__()
         self.automatic_optimization = False
-        if not max_steps and not max_time:
+        if max_steps is None and not max_time:
             raise ConfigError("The run has no end: set trainer.max_steps or trainer.max_time.")
         self.model, self.phases, self.terms = model, list(phases), {k: dict(v) for k, v in terms.items()}
         self.seed, self.max_steps, self.max_time = seed, max_steps, max_time
@@ -260,6 +260,8 @@ class ZooModule(L.LightningModule):
     @property
     def progress(self) -> float:
         """Share of the run that is done, 0..1."""
+        if self.max_steps == 0 and not self.max_time:  # the untrained model, to be scored as it is
+            return 1.0
         shares = [self.iteration / self.max_steps] if self.max_steps else []
         shares += [self.elapsed / self.max_time] if self.max_time else []
         return min(1.0, max(shares))
