@@ -83,12 +83,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()
+        return code
     except AvatarZooError as error:
         if os.environ.get("AVATARZOO_DEBUG", "0") not in ("", "0"):
             raise
         print(f"avatarzoo: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `avatarzoo list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("avatarzoo: stopped.", file=sys.stderr)
         return 130

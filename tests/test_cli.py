@@ -128,6 +128,18 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err == "avatarzoo: stopped.\n"
 
 
+def test_a_reader_that_leaves_early_is_no_traceback() -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "avatarzoo", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout is not None and run.stderr is not None
+    run.stdout.close()
+    told = run.stderr.read()
+    run.wait(timeout=300)
+    assert "Traceback" not in told
+    assert "BrokenPipe" not in told
+
+
 def test_list_shows_recipes_and_components_with_their_first_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["list", "recipes", "rasterizers", "models"]) == 0
     text = capsys.readouterr().out
@@ -172,5 +184,5 @@ for kind in registry.KINDS:
     for name in registry.names(kind):
         registry.get(kind, name)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
