@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +54,7 @@ class Synthetic(Capture):
         test_frames: int = 8,
         val_fraction: float = 0.04,
         cache_dir: str | None = None,
-        memory_mb: int = 2048,
+        memory_mb: int = 4096,
     ) -> None:
         """Describe the capture; ``prepare`` makes it, or finds it in the cache.
 
@@ -145,42 +148,55 @@ class Synthetic(Capture):
 
     def _make(self) -> None:
         """Render into a folder beside the final one, and rename it when it is whole."""
+        for left_over in self.folder.parent.glob(f".{self.folder.name}.*.tmp"):  # of a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         partial = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.tmp")
-        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         try:
-            scene = Scene.build(self.seed, skin_size=1024 if self.size[0] > 128 else 256)
-            frames, cameras, (height, width) = self.performance.frames, len(self.table.names), self.size
-            shapes = {
-                "images": (np.uint8, (cameras, 3, height, width)),
-                "mattes": (np.uint8, (cameras, height, width)),
-                "depth": (np.float32, (cameras, height, width)),
-                "vertices": (np.float32, (len(scene.head.tracked), 3)),
-                "textures": (np.uint8, (4, self.texture_size, self.texture_size)),
-            }
-            files = {
-                name: np.lib.format.open_memmap(partial / f"{name}.npy", "w+", dtype=kind, shape=(len(frames), *shape))
-                for name, (kind, shape) in shapes.items()
-            }
-            topology = scene.topology()
-            projector = BackProjector(topology, self.texture_size, registry.build("rasterizer", "warp"))
-            for index in track(range(len(frames)), "Rendering the synthetic capture"):
-                shot = scene.shoot(self.performance.arkit[index], self.head_pose[index], self.table)
-                files["images"][index] = shot.views.image.permute(0, 3, 1, 2).numpy()
-                files["mattes"][index] = shot.views.foreground.numpy()
-                files["depth"][index] = shot.views.depth.numpy()
-                files["vertices"][index] = shot.tracked.numpy()
-                table = Camera(self.table.K, self.table.R, self.table.t, self.size)
-                average, covered = projector.average(shot.tracked, self.head_pose[index], table, list(shot.views.image))
-                files["textures"][index] = torch.cat([average, covered.to(torch.uint8)]).numpy()
-            for file in files.values():
-                file.flush()
-            torch.save({k: getattr(topology, k) for k in ("triangles", "uvs", "uv_triangles")}, partial / "topology.pt")
+            with _one_thread_each() as threads:
+                self._render(partial, threads)
             (partial / "made.json").write_text(json.dumps(self._options))
             shutil.rmtree(self.folder, ignore_errors=True)
             os.replace(partial, self.folder)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
+
+    def _render(self, folder: Path, threads: int) -> None:
+        scene = Scene.build(self.seed, skin_size=1024 if self.size[0] > 128 else 256)
+        frames, cameras, (height, width) = self.performance.frames, len(self.table.names), self.size
+        shapes = {
+            "images": (np.uint8, (cameras, 3, height, width)),
+            "mattes": (np.uint8, (cameras, height, width)),
+            "depth": (np.float32, (cameras, height, width)),
+            "vertices": (np.float32, (len(scene.head.tracked), 3)),
+            "textures": (np.uint8, (4, self.texture_size, self.texture_size)),
+        }
+        files = {
+            name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=kind, shape=(len(frames), *shape))
+            for name, (kind, shape) in shapes.items()
+        }
+        topology = scene.topology()
+        projector = BackProjector(topology, self.texture_size, registry.build("rasterizer", "warp"))
+        pool = ThreadPoolExecutor(threads)
+        try:
+            done = pool.map(lambda index: self._shoot(index, scene, projector, files), range(len(frames)))
+            for _ in track(range(len(frames)), "Rendering the synthetic capture"):
+                next(done)
+        finally:
+            pool.shutdown(cancel_futures=True)  # on Ctrl-C, frames that have not begun are left
+        for file in files.values():
+            file.flush()
+        torch.save({k: getattr(topology, k) for k in ("triangles", "uvs", "uv_triangles")}, folder / "topology.pt")
+
+    def _shoot(self, index: int, scene: Scene, projector: BackProjector, files: dict[str, np.ndarray]) -> None:
+        shot = scene.shoot(self.performance.arkit[index], self.head_pose[index], self.table)
+        files["images"][index] = shot.views.image.permute(0, 3, 1, 2).numpy()
+        files["mattes"][index] = shot.views.foreground.numpy()
+        files["depth"][index] = shot.views.depth.numpy()
+        files["vertices"][index] = shot.tracked.numpy()
+        cameras = Camera(self.table.K, self.table.R, self.table.t, self.size)
+        average, covered = projector.average(shot.tracked, self.head_pose[index], cameras, list(shot.views.image))
+        files["textures"][index] = torch.cat([average, covered.to(torch.uint8)]).numpy()
 
     def array(self, name: str) -> np.ndarray:
         """Return the mapped array "images", "mattes", "depth", "vertices" or "textures", frames first."""
@@ -259,3 +275,14 @@ class Synthetic(Capture):
             with open(self.folder / f"{name}.npy", "rb") as file:
                 hashes[f"{name}.npy"] = hashlib.file_digest(file, "sha256").hexdigest()
         return hashes
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """Let torch compute on one thread, so that frames share out the cores: faster, and the same bits on any number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)

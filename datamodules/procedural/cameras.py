@@ -7,7 +7,7 @@ import torch
 
 from avatarzoo.capture import CameraTable
 
-TARGET = np.array([0.0, -14.0, 6.0])  #: mm, what every camera looks at
+TARGET = np.array([0.0, -8.0, 6.0])  #: mm, what every camera looks at
 #: (view, azimuth, elevation) in degrees; azimuth grows to the subject's left. "Left" is the viewer's left.
 _PLACES = (
     ("Front", 0, 3),
@@ -53,7 +53,7 @@ def make_cameras(count: int, image_height: int, seed: int) -> CameraTable:
         if view:
             views[view] = name
         rotation, translation = _look_at(azimuth, elevation, distance)
-        focal = image_height * 1000 / 352 * distance / 1045
+        focal = image_height * 1000 / 330 * distance / 1045
         K.append([[focal, 0, (width - 1) / 2 + shift[0]], [0, focal, (image_height - 1) / 2 + shift[1]], [0, 0, 1]])
         R.append(rotation)
         t.append(translation)

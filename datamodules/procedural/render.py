@@ -71,10 +71,10 @@ class Renderer:
         self.gloss = torch.tensor(np.concatenate([np.zeros(count), gloss]), dtype=torch.float32)
         person = 0 if seed == 0 else int(np.random.default_rng([seed, 9]).integers(len(IRISES)))
         self.iris = to_linear(torch.tensor(IRISES[person]))
-        self.occlusion = Occlusion(self.triangles32, rasterizer, 320)
+        self.occlusion = Occlusion(self.triangles32, rasterizer, 448)
         rest = self.vertices(*face.pose({}))
         self.open_sky = ambient_occlusion(
-            Occlusion(self.triangles32, rasterizer, 160), rest, rest, normals(rest, self.triangles), 48
+            Occlusion(self.triangles32, rasterizer, 224), rest, rest, normals(rest, self.triangles), 48
         )
         self.open_sky[count:] = torch.tensor(
             np.concatenate([np.broadcast_to(p.open_sky, len(p.rest)) for p in inside.parts]), dtype=torch.float32

@@ -17,7 +17,7 @@ LAMPS = (
 )
 SKY, GROUND = (0.50, 0.53, 0.58), (0.26, 0.22, 0.19)
 BLEED = (1.9, 1.0, 0.7)  #: light wanders farther under the skin in red
-REACH = 175.0  #: mm from the middle of the head to the edge of a shadow map
+REACH = 250.0  #: mm from the middle of the head to the edge of a shadow map
 
 
 def normals(vertices: Tensor, triangles: Tensor) -> Tensor:
