@@ -25,9 +25,14 @@ class Surface(nn.Module):
     """
 
     def __init__(self, texture: Tensor, train: bool) -> None:
-        """Start from a texture; ``train`` says whether gradients reach it."""
+        """Start from a texture; ``train`` says whether it learns."""
         super().__init__()
-        self.texture = nn.Parameter(texture.detach().clone().float(), requires_grad=train)
+        self.texture = nn.Parameter(texture.detach().clone().float())
+        self.learns = train
+
+    def forward(self) -> Tensor:
+        """Return the texture; where it does not learn, with gradients of 0, so that a run with steps leaves it as it is."""
+        return self.texture if self.learns else self.texture.detach() + 0 * self.texture
 
 
 @registry.register("model", "static_texture")
@@ -120,7 +125,7 @@ class StaticTexture(Avatar):
 
     def _shade(self, uv: Tensor, covered: Tensor) -> Tensor:
         """Look the texture up where a pixel is covered (B,H,W bool) and return B,3,H,W, 0 elsewhere."""
-        channels_last = self.surface.texture.float().permute(1, 2, 0)[None]
+        channels_last = self.surface().float().permute(1, 2, 0)[None]
         colours = self.rasterizer.texture(channels_last, uv[covered][None, None])[0, 0]
         image = colours.new_zeros(*covered.shape, 3).masked_scatter(covered[..., None], colours)
         return image.permute(0, 3, 1, 2)
