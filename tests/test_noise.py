@@ -1,0 +1,43 @@
+"""Noise depends on the sample's key and on nothing else."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from avatarzoo.noise import seeded_normal
+
+
+def test_a_sample_s_noise_does_not_depend_on_its_batch() -> None:
+    keys = torch.tensor([5, 2**62, 0, 17])
+    whole = seeded_normal((4, 3, 3), keys)
+    assert whole.shape == (4, 4, 3, 3) and whole.dtype == torch.float32
+    for i, key in enumerate(keys):
+        torch.testing.assert_close(seeded_normal((4, 3, 3), key[None])[0], whole[i], rtol=0, atol=0)
+    torch.testing.assert_close(seeded_normal((4, 3, 3), keys.flip(0)), whole.flip(0), rtol=0, atol=0)
+
+
+def test_it_neither_reads_nor_moves_the_global_generator() -> None:
+    keys = torch.tensor([3])
+    torch.manual_seed(0)
+    first, after = seeded_normal((5,), keys), torch.rand(1)
+    torch.manual_seed(1)
+    torch.rand(10)
+    torch.testing.assert_close(seeded_normal((5,), keys), first, rtol=0, atol=0)
+    torch.manual_seed(0)
+    torch.testing.assert_close(torch.rand(1), after, rtol=0, atol=0)
+
+
+def test_keys_give_different_noise() -> None:
+    rows = seeded_normal((8,), torch.arange(50))
+    assert len(torch.unique(rows, dim=0)) == 50
+    assert torch.corrcoef(seeded_normal((4000,), torch.tensor([1, 2])))[0, 1].abs() < 0.06
+
+
+def test_it_is_standard_normal() -> None:
+    draws = seeded_normal((1000,), torch.arange(40)).flatten().double()
+    assert abs(float(draws.mean())) < 5 / math.sqrt(len(draws))
+    assert abs(float(draws.var()) - 1) < 5 * math.sqrt(2 / len(draws))
+    within = float((draws.abs() < 1).double().mean())
+    assert abs(within - math.erf(1 / math.sqrt(2))) < 0.012
