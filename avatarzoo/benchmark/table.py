@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 COLUMNS = ("psnr", "psnr_pooled", "mse", "ssim", "lpips_alex", "lpips_vgg", "coverage")
-HEADS = ("PSNR", "pooled", "MSE", "SSIM", "LPIPS-a", "LPIPS-v", "cover %")
+HEADS = ("PSNR", "pooled", "MSE", "SSIM", "LPIPS-a", "LPIPS-v", "cover%")
 
 
 def rows_of(record: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
