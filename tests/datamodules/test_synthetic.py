@@ -1,3 +1,4 @@
+import pickle
 import threading
 import time
 from dataclasses import fields, is_dataclass
@@ -140,6 +141,15 @@ def test_cache_is_reused(capture, cache):
     again = registry.build("data", {"name": "synthetic", "cache_dir": str(cache), **TINY})
     again.prepare()
     assert (capture.folder / "images.npy").stat().st_mtime_ns == stamp
+
+
+def test_loader_processes_open_their_own_mappings(capture):
+    capture.read(capture.splits["test"][0])
+    sent = pickle.dumps(capture)
+    assert len(sent) < 3_000_000  # the pictures do not travel
+    assert torch.equal(
+        pickle.loads(sent).read(capture.splits["test"][0]).view.image, capture.read(capture.splits["test"][0]).view.image
+    )
 
 
 def test_lock_makes_the_second_wait(tmp_path):
