@@ -234,6 +234,12 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path):
     assert "batch_size: 4" in sizes["a"] and "batch_size: 2" in sizes["b"]
 
 
+def test_no_step_saves_the_model_as_it_was_built(tmp_path):
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=0))
+    loaded = checkpoint.load(run)
+    assert loaded.iteration == 0 and loaded.model.mean_image.abs().sum() == 0
+
+
 def test_checkpoints_load_by_themselves(tmp_path):
     run = fit(toy.config(tmp_path / "run", trainer__max_steps=3))
     loaded = checkpoint.load(run)

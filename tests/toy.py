@@ -110,6 +110,7 @@ class ToyAvatar(Avatar):
         if needs:
             self.requires = (*self.requires, needs)
         self.log: list[tuple[str, float]] = []
+        self.free: dict[str, set[str]] = {}
 
     def bind(self, summary: CaptureSummary) -> None:
         self.colour = nn.Parameter(summary.colour_mean.clone())
@@ -126,7 +127,9 @@ class ToyAvatar(Avatar):
 
     def predict(self, batch: HeadBatch, phase: str, carry: dict[str, Any]) -> Prediction:
         self.log.append((phase, self.progress))
+        self.free[phase] = {name for name, part in self.parts().items() if any(p.requires_grad for p in part.parameters())}
         if phase == "d":
+            assert not carry, "carry starts empty at each step"
             carry["fake"] = self.generate(batch, seeded_normal((2,), batch.meta.noise_key))
             fake = carry["fake"].detach()
             scores = {"real": self.discriminator(batch.view.image), "fake": self.discriminator(fake)}
