@@ -67,7 +67,7 @@ class _Borders:
 
     def __init__(self, topology: Topology, size: int) -> None:
         self.uvs = topology.uvs.numpy().astype(np.float64) * size
-        uv_triangles = topology.uv_triangles.numpy().astype(np.int64)
+        uv_triangles = self.uv_triangles = topology.uv_triangles.numpy().astype(np.int64)
         vertex_of_uv = np.zeros(len(self.uvs), dtype=np.int64)
         vertex_of_uv[uv_triangles.reshape(-1)] = topology.triangles.numpy().reshape(-1)
         self.charts = components(uv_triangles, len(self.uvs))
@@ -173,16 +173,16 @@ def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer, max_
             anchor_weights.append(weights)
         return vertex_ids[name]
 
-    for chart, (points, border_names, faces, kept) in enumerate(_triangulate_all(borders, grid, grid_chart)):
+    for chart in _triangulate_all(borders, grid, grid_chart):
         offset = len(uvs)
-        mine = np.flatnonzero(grid_chart == chart)[kept]
-        for index in mine.tolist():
-            vertex_of_uv.append(len(anchor_triangle))
-            anchor_triangle.append(int(texels.points.triangle[index]))
-            anchor_weights.append(texels.points.weights[index].double().numpy())
-        vertex_of_uv += [vertex(name) for name in border_names]
-        uvs += list(points)
-        uv_triangles.append(faces + offset)
+        within = np.flatnonzero(borders.charts == chart.number)
+        places, weights = locate(chart.points[: chart.inner], borders.uvs[borders.uv_triangles[within]])
+        vertex_of_uv += range(len(anchor_triangle), len(anchor_triangle) + chart.inner)
+        anchor_triangle += within[places].tolist()
+        anchor_weights += list(weights)
+        vertex_of_uv += [vertex(name) for name in chart.border_names]
+        uvs += list(chart.points)
+        uv_triangles.append(chart.faces + offset)
     uv_faces = np.concatenate(uv_triangles)
     owner = np.array(vertex_of_uv)
     triangles = owner[uv_faces]
@@ -196,38 +196,50 @@ def build_dense_mesh(topology: Topology, size: int, rasterizer: Rasterizer, max_
         uv_triangles=torch.from_numpy(uv_faces).int(),
         vertex_of_uv=torch.from_numpy(owner),
         copies=torch.from_numpy(np.bincount(owner, minlength=len(anchor_triangle))).float(),
-        anchors=SurfacePoints(
-            torch.tensor(anchor_triangle), torch.from_numpy(np.array(anchor_weights)).float().clamp(0, 1)
-        ),
+        anchors=SurfacePoints(torch.tensor(anchor_triangle), torch.from_numpy(np.array(anchor_weights)).float()),
         anchor_triangles=topology.triangles,
     )
 
 
-def _triangulate_all(borders: _Borders, grid: Floats, grid_chart: Ints) -> list[tuple[Floats, list[tuple], Ints, Ints]]:
-    """Triangulate every chart; border edges that a triangulation misses are cut finer, in all charts, until none is.
+@dataclass
+class _Chart:
+    """One chart's triangulation: inner points first, then border points with their names; faces index all of them."""
 
-    Returns:
-        Per chart: points (grid points kept, then border points), names of the border points, triangles, kept grid ids.
+    number: int
+    points: Floats
+    inner: int
+    border_names: list[tuple]
+    faces: Ints
+    border: set[tuple[int, int]]
+    missing: set[tuple[int, int]]
+
+
+def _triangulate_all(borders: _Borders, grid: Floats, grid_chart: Ints) -> list[_Chart]:
+    """Triangulate every chart until all fit together.
+
+    Border edges that a triangulation misses are cut finer, in all charts. An inner edge between two border points that
+    another chart has too (both cut the same corner) would join four triangles: it gets a point of its own in each.
     """
-    charts = range(int(borders.charts.max()) + 1)
+    numbers = range(int(borders.charts.max()) + 1)
+    extra: dict[int, list[Floats]] = {number: [] for number in numbers}
     for _ in range(8):
-        results, missing = [], set()
-        for chart in charts:
-            result, lost = _triangulate(borders, chart, grid[grid_chart == chart])
-            results.append(result)
-            missing |= lost
-        if not missing:
-            break
+        charts = []
+        for number in numbers:
+            inner = grid[grid_chart == number]
+            charts.append(_triangulate(borders, number, inner, np.array(extra[number]).reshape(-1, 2)))
+        missing = set().union(*(chart.missing for chart in charts))
         for edge in missing:
             borders.pieces[edge] *= 2
-    return results
+        if not missing and not _split_shared_chords(charts, extra):
+            break
+    return charts
 
 
-def _triangulate(borders: _Borders, chart: int, grid: Floats) -> tuple[tuple, set]:
+def _triangulate(borders: _Borders, number: int, grid: Floats, extra: Floats) -> _Chart:
     from scipy.spatial import Delaunay
 
-    segments, names = borders.segments(chart)
-    kept = np.flatnonzero(~_distance_below(grid, segments, CLEARANCE))
+    segments, names = borders.segments(number)
+    grid = np.concatenate([grid[~_distance_below(grid, segments, CLEARANCE)], extra])
     index: dict[tuple, int] = {}
     border_points: list[Floats] = []
     border_names: list[tuple] = []
@@ -237,22 +249,83 @@ def _triangulate(borders: _Borders, chart: int, grid: Floats) -> tuple[tuple, se
         for name, point in ((first, start), (second, end)):
             keys.append((*name, *np.round(point, 6).tolist()))
             if keys[-1] not in index:
-                index[keys[-1]] = len(kept) + len(border_points)
+                index[keys[-1]] = len(grid) + len(border_points)
                 border_points.append(point)
                 border_names.append(name)
-        pairs.append(tuple(sorted((index[keys[0]], index[keys[1]]))))
-    points = np.concatenate([grid[kept], np.array(border_points).reshape(-1, 2)])
+        pairs.append(_ordered(index[keys[0]], index[keys[1]]))
+    points = np.concatenate([grid, np.array(border_points).reshape(-1, 2)])
     # four texels lie on one circle: a hair of jitter spares the triangulation thousands of ties, which it breaks badly
     jitter = np.random.default_rng(0).uniform(-JITTER, JITTER, points.shape)
-    jitter[len(kept) :] *= 0.01  # on a straight border, just enough that a sliver knows which way round it runs
+    jitter[len(grid) :] *= 0.01  # on a straight border, just enough that a sliver knows which way round it runs
     found = Delaunay(points + jitter)
     faces = found.simplices.astype(np.int64)
-    edges = {tuple(sorted(e)) for k in range(3) for e in faces[:, [k, (k + 1) % 3]].tolist()}
+    edges = {_ordered(*e) for k in range(3) for e in faces[:, [k, (k + 1) % 3]].tolist()}
     missing = {names[i][2] for i, pair in enumerate(pairs) if pair not in edges}
-    inside = _keep_inside(points, faces, found.neighbors, segments, set(pairs), len(kept))
-    if borders.orientation[chart] < 0:  # the triangulation runs counter-clockwise in the atlas, slivers included
+    inside = _keep_inside(points, faces, found.neighbors, segments, set(pairs), len(grid))
+    if borders.orientation[number] < 0:  # the triangulation runs counter-clockwise in the atlas, slivers included
         faces = faces[:, [0, 2, 1]]
-    return (points, border_names, faces[inside], kept), missing
+    return _Chart(number, points, len(grid), border_names, faces[inside], set(pairs), missing)
+
+
+def _ordered(a: int, b: int) -> tuple[int, int]:
+    return (a, b) if a < b else (b, a)
+
+
+def _split_shared_chords(charts: list[_Chart], extra: dict[int, list[Floats]]) -> bool:
+    """Add the midpoints of inner edges that two charts share to ``extra``; tell whether there were any."""
+    seen: dict[frozenset, list[tuple[int, Floats]]] = defaultdict(list)
+    for chart in charts:
+        pairs = {_ordered(*e) for k in range(3) for e in chart.faces[:, [k, (k + 1) % 3]].tolist()}
+        for a, b in pairs:
+            if a >= chart.inner and (a, b) not in chart.border:
+                ends = frozenset((chart.border_names[a - chart.inner], chart.border_names[b - chart.inner]))
+                seen[ends].append((chart.number, (chart.points[a] + chart.points[b]) / 2))
+    shared = [places for places in seen.values() if len(places) > 1]
+    for number, middle in (place for places in shared for place in places):
+        extra[number].append(middle)
+    return bool(shared)
+
+
+def locate(points: Floats, corners: Floats, chunk: int = 512) -> tuple[Ints, Floats]:
+    """Find the triangle that each point of the plane lies in.
+
+    Args:
+        points: N,2.
+        corners: F,3,2; where triangles overlap, one of those that hold the point is taken.
+        chunk: points at a time.
+
+    Returns:
+        N ids and N,3 barycentric weights, clamped to the triangle (a point outside all takes the nearest by weight).
+    """
+    from scipy.spatial import cKDTree
+
+    a, ab, ac = corners[:, 0], corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    area = ab[:, 0] * ac[:, 1] - ab[:, 1] * ac[:, 0]
+    area = np.where(np.abs(area) < 1e-12, 1e-12, area)
+
+    def weights_of(point: Floats, face: Ints) -> Floats:
+        p = point - a[face]
+        v = (p[..., 0] * ac[face, 1] - p[..., 1] * ac[face, 0]) / area[face]
+        w = (ab[face, 0] * p[..., 1] - ab[face, 1] * p[..., 0]) / area[face]
+        return np.stack([1 - v - w, v, w], axis=-1)
+
+    def choose(rows: Ints, faces: Ints) -> None:
+        trial = weights_of(points[rows][:, None], faces)
+        best = trial.min(-1).argmax(1)
+        each = np.arange(len(rows))
+        found[rows], weights[rows] = np.broadcast_to(faces, trial.shape[:2])[each, best], trial[each, best]
+
+    found = np.zeros(len(points), dtype=np.int64)
+    weights = np.zeros((len(points), 3))
+    near = cKDTree(corners.mean(1)).query(points, k=min(16, len(corners)))[1].reshape(len(points), -1)
+    for first in range(0, len(points), chunk):
+        rows = np.arange(first, min(first + chunk, len(points)))
+        choose(rows, near[rows])
+    far = np.flatnonzero(weights.min(1) < -1e-9)  # long thin triangles have their middle far away: all are tried
+    for first in range(0, len(far), chunk):
+        choose(far[first : first + chunk], np.arange(len(corners))[None])
+    weights = weights.clip(0)
+    return found, weights / weights.sum(1, keepdims=True)
 
 
 def _close_seam_holes(triangles: Ints, uv_faces: Ints, tracked: set[int], max_edges: int) -> tuple[Ints, Ints]:
