@@ -89,7 +89,7 @@ def rasterize_charts(topology: Topology, size: int, rasterizer: Rasterizer) -> T
     covered = raster[..., 3] > 0
     u, v = raster[..., 0][covered], raster[..., 1][covered]
     triangle = raster[..., 3][covered].long() - 1
-    return TexelMap(covered, SurfacePoints(triangle, torch.stack([u, v, 1 - u - v], dim=-1)))
+    return TexelMap(covered, SurfacePoints(triangle, torch.stack([u, v, (1 - u - v).clamp_min(0)], dim=-1)))
 
 
 def sample_map(values: Tensor, uv: Tensor) -> Tensor:
