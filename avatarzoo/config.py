@@ -27,8 +27,9 @@ from avatarzoo.schema import COMPONENTS, Top, check_config, keys_of
 
 RECIPES = Path(avatarzoo.recipes.__file__).parent
 SCALES = ("small", "paper")
-#: Keys that do not change what is learned, left out of the hash.
+#: What does not change what is learned, left out of the hash: where things lie, how fast they are read, what is shown.
 NOT_HASHED = ("recipe", "out", "resume", "logger", "pictures", "checkpoint", "plugins")
+NOT_HASHED_BELOW = {"data": ("root", "cache_dir", "memory_mb"), "loader": ("workers",)}
 
 
 def _by_scale(small: Any, paper: Any, *, _root_: Any) -> Any:
@@ -57,8 +58,10 @@ class Config:
         return yaml.safe_dump(self.resolved, sort_keys=False, allow_unicode=True)
 
     def hash(self) -> str:
-        """Return 12 hex digits that are equal for equal experiments, whatever their output folder and loggers."""
+        """Return 12 hex digits that are equal for equal experiments, wherever they run and whatever they show."""
         said = {key: value for key, value in self.resolved.items() if key not in NOT_HASHED}
+        for node, keys in NOT_HASHED_BELOW.items():
+            said[node] = {key: value for key, value in said.get(node, {}).items() if key not in keys}
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:12]
 
 

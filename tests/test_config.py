@@ -248,6 +248,9 @@ def test_yaml_reads_back_equal_and_the_hash_names_the_experiment() -> None:
     assert len(one.hash()) == 12
     assert one.hash() == load(*said, "out=/elsewhere", "logger=wandb").hash()
     assert one.hash() != load(*said, "seed=1").hash()
+    files = ["data=plug_files", "data.image_height=64"]
+    here = load(*files, "data.root=/here", "loader.workers=0").hash()
+    assert here == load(*files, "data.root=/there").hash() != load("data=plug_files", "data.root=/here").hash()
 
 
 def test_resuming_starts_from_the_runs_config(tmp_path: Path) -> None:
