@@ -17,6 +17,7 @@ from avatarzoo.registry import register
 
 AREA_DAMPING = 1e-6
 QUEUE_ABOVE = 1024  # CUDA: pixels in a triangle's box above which many threads share it
+SHARED_BY = ((256, 16), (1, 256))  # groups and lanes per side of a group; the second for boxes 64 times as large
 
 
 @register("rasterizer", "warp")
@@ -180,7 +181,7 @@ def find_owners(clip: Tensor, triangles: Tensor, height: int, width: int, queue_
     else:
         draw(0, images)
     if limit:
-        for which, groups, lanes in ((0, 256, 16), (1, 1, 256)):
+        for which, (groups, lanes) in enumerate(SHARED_BY):
             inputs = [*mesh, vertices, height, width, which, groups, lanes, capacity, *lists]
             warp_runtime.launch(kernels.draw_queued, (images, groups, lanes * lanes), inputs, clip.device)
     return keys
