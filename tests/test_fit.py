@@ -27,7 +27,8 @@ def launch(tmp_path, config, expect=0, **options):
     file.write_text(json.dumps({"config": config, **options}))
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(HERE / "toy.py"), str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600, cwd=tmp_path)
+    how = {"capture_output": True, "text": True, "timeout": 600, "start_new_session": True}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, **how)
     assert done.returncode == expect, done.stdout + done.stderr
     return done.stdout
 
@@ -82,10 +83,10 @@ def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
 
 
 def test_killed_and_resumed_equals_never_stopped(tmp_path):
-    """20 steps in one go, against 10 saved, a kill -9 at 13, and the rest in a fresh process with two loader workers."""
+    """20 steps in one go, against 10 saved, a kill -9 at 13, and the rest in a fresh process."""
     changes = {"trainer__max_steps": 20, "checkpoint__every": 10}
     whole = fit(toy.config(tmp_path / "whole", **changes))
-    broken = toy.config(tmp_path / "broken", **changes, loader__workers=2)
+    broken = toy.config(tmp_path / "broken", **changes)
     launch(tmp_path, broken, expect=-9, signal="kill", at=13)
     assert state(tmp_path / "broken")["avatarzoo"]["iteration"] == 10
     printed = launch(tmp_path, broken | {"resume": str(tmp_path / "broken")})
@@ -111,7 +112,7 @@ def test_resuming_a_run_that_ended_goes_on_exactly_too(tmp_path):
 
 
 def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
-    config = toy.config(tmp_path / "run", trainer__max_steps=10_000)
+    config = toy.config(tmp_path / "run", trainer__max_steps=10_000, loader__workers=1)
     printed = launch(tmp_path, config, signal="interrupt", at=5)
     assert state(tmp_path / "run")["avatarzoo"]["iteration"] == 6
     assert "Stopping after this step" in printed

@@ -272,7 +272,8 @@ def main() -> None:
     def step(self: L.LightningModule, batch: HeadBatch, batch_idx: int) -> None:
         if number is not None and self.iteration == options["at"]:
             for _ in range(options.get("times", 1)):
-                os.kill(os.getpid(), number)
+                # a terminal sends Ctrl-C to the whole group, loader workers included
+                os.killpg(0, number) if number == signal.SIGINT else os.kill(os.getpid(), number)
         original(self, batch, batch_idx)
 
     ZooModule.training_step = step
