@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import secrets
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,29 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def keep(paths: Iterable[Path]) -> None:
+    """Mark cached files as used now, so that ``drop`` leaves them to a run that reads them for days."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            os.utime(path)
+
+
+def drop(paths: Iterable[Path], unused_days: float = 30.0) -> None:
+    """Delete cached files that nothing has used for a while.
+
+    A file made from another version of the capture or of the code may still feed a training that runs.
+
+    Args:
+        paths: that this process does not need.
+        unused_days: age of the last use.
+    """
+    oldest = time.time() - unused_days * 86_400
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
+
+
 def file_hashes(root: Path, files: Iterable[Path], memory: Path, track: Callable[[list, str], Iterable]) -> dict[str, str]:
     """Return SHA-256 by path below ``root`` of the files that are there.
 
@@ -109,9 +133,9 @@ def file_hashes(root: Path, files: Iterable[Path], memory: Path, track: Callable
     """
     known = json.loads(memory.read_text()) if memory.is_file() else {}
     hashes = {}
-    for path, size, time in track([s for s in stamps(dict.fromkeys(files)) if s[1] >= 0], "Hashing files"):
+    for path, size, changed in track([s for s in stamps(dict.fromkeys(files)) if s[1] >= 0], "Hashing files"):
         name = str(Path(path).relative_to(root))
-        key = f"{name}|{size}|{time}"
+        key = f"{name}|{size}|{changed}"
         if key not in known:
             with open(path, "rb") as file:
                 known[key] = hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from avatarzoo.datamodules.base import Sample
-from avatarzoo.datamodules.cache import atomic, digest, stamps
+from avatarzoo.datamodules.cache import atomic, digest, drop, keep, stamps
 from avatarzoo.datamodules.layout import Layout
 from avatarzoo.datamodules.pictures import check_size, read_png, resize_depth, resize_picture
 from avatarzoo.errors import DataError
@@ -131,10 +131,9 @@ class PictureStore:
         path = self.folder / f"pictures-{options}-{digest(stamps(files))[:12]}.bin"
         notes = path.with_suffix(".json")
         if held and not (path.is_file() and notes.is_file()):
-            for old in self.folder.glob(f"pictures-{options}-*"):
-                if old.stem != path.stem:  # made from files that have changed since
-                    old.unlink(missing_ok=True)
+            drop(old for old in self.folder.glob(f"pictures-{options}-*") if old.stem != path.stem)
             self._write(path, notes, held, track)
+        keep([path, notes])
         self.rows = {sample: row for row, sample in enumerate(held)}
         self._file, self._map = path if held else None, None
         for row, message in (json.loads(notes.read_text()) if held else {}).items():

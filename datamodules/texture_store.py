@@ -15,7 +15,7 @@ from avatarzoo.batch import Camera
 from avatarzoo.capture import CameraTable
 from avatarzoo.datamodules.average_texture import BackProjector
 from avatarzoo.datamodules.base import Sample
-from avatarzoo.datamodules.cache import atomic, digest, stamps
+from avatarzoo.datamodules.cache import atomic, digest, drop, keep, stamps
 from avatarzoo.datamodules.layout import Frame, Layout
 from avatarzoo.datamodules.picture_store import FORMAT, Track
 from avatarzoo.datamodules.pictures import check_size, overlap, read_png
@@ -82,6 +82,7 @@ class TextureStore:
         shared = maker.key()
         self.files = {frame: self.key_of(frame, pictures[frame], shared) for frame in pictures}
         missing = [frame for frame in pictures if not self.files[frame].is_file()]
+        keep(file for file in self.files.values() if file.is_file())
         log.info("Average textures: %d of %d are cached in %s.", len(pictures) - len(missing), len(pictures), self.folder)
         for frame in track(missing, "Average textures"):
             path = self.files[frame]
@@ -91,9 +92,7 @@ class TextureStore:
                 del self.files[frame]
                 on_bad(frame, error)
                 continue
-            for old in path.parent.glob(f"{frame[1]}-*.npy"):
-                if old != path:  # made from files that have changed since
-                    old.unlink(missing_ok=True)
+            drop(old for old in path.parent.glob(f"{frame[1]}-*.npy") if old != path)
             with atomic(path) as temporary, open(temporary, "wb") as file:
                 np.save(file, data)
 

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from avatarzoo.datamodules.cache import atomic, capture_folder, default_folder, digest, file_hashes, stamps
+from avatarzoo.datamodules.cache import (
+    atomic,
+    capture_folder,
+    default_folder,
+    digest,
+    drop,
+    file_hashes,
+    keep,
+    stamps,
+)
 from avatarzoo.errors import ConfigError, DataError
 
 
@@ -87,3 +96,15 @@ def test_hashes_are_remembered_until_a_file_changes(tmp_path: Path) -> None:
     assert hashes() == first, "same size and time: taken from memory"
     os.utime(root / "a", ns=(6, 6))
     assert hashes()["a"] == hashlib.sha256(b"9").hexdigest()
+
+
+def test_only_files_unused_for_long_are_dropped(tmp_path: Path) -> None:
+    """A file another run may still read stays; keeping one marks it as used now."""
+    fresh, old, kept = (tmp_path / name for name in ("fresh", "old", "kept"))
+    for file in (fresh, old, kept):
+        file.write_text("x")
+    for file in (old, kept):
+        os.utime(file, (0, 0))
+    keep([kept, tmp_path / "absent"])
+    drop([fresh, old, kept, tmp_path / "absent"])
+    assert fresh.exists() and kept.exists() and not old.exists()

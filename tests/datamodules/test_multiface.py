@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import shutil
 from pathlib import Path
@@ -209,7 +210,12 @@ def test_a_changed_picture_is_read_anew(root: Path) -> None:
     assert bool((after.read(sample).view.image == 99 / 255).all())
     assert not torch.equal(after.read(sample).texture.average, before.summary.neutral_average)
     assert not torch.equal(after.summary.texture_mean, before.summary.texture_mean)
-    assert len(list(after.folder.glob("pictures-*.bin"))) == 1
+    assert not bool((before.read(sample).view.image == 99 / 255).all())  # a run that has begun keeps what it began with
+    for file in after.folder.rglob("*.*"):
+        os.utime(file, (0, 0))
+    path.write_bytes(path.read_bytes())
+    prepared(root)
+    assert len(list(after.folder.glob("pictures-*.bin"))) == 1  # what was left for long is dropped
 
 
 def test_nothing_is_written_into_the_capture(root: Path) -> None:
