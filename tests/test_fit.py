@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ import yaml
 from toy import toys  # noqa: F401
 
 from avatarzoo import checkpoint
-from avatarzoo.datamodules.base import SampleStream
+from avatarzoo.build import build_capture
+from avatarzoo.datamodules.base import SampleStream, ZooData
 from avatarzoo.errors import ConfigError, DataError, NonFiniteError
 from avatarzoo.fit import build_loggers, fit, run_folder
 
@@ -112,11 +114,21 @@ def test_resuming_a_run_that_ended_goes_on_exactly_too(tmp_path):
 
 
 def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
-    config = toy.config(tmp_path / "run", trainer__max_steps=10_000, loader__workers=1)
+    config = toy.config(tmp_path / "run", trainer__max_steps=10_000)
     printed = launch(tmp_path, config, signal="interrupt", at=5)
     assert state(tmp_path / "run")["avatarzoo"]["iteration"] == 6
     assert "Stopping after this step" in printed
     assert f"avatarzoo fit resume={tmp_path / 'run'}" in printed
+
+
+def test_ctrl_c_leaves_loader_workers_alive(tmp_path):
+    capture = build_capture(toy.config())
+    capture.prepare()
+    batches = iter(ZooData(capture, batch_size=1, workers=1).batches("train"))
+    sizes = [next(batches).size]
+    os.kill(batches._workers[0].pid, signal.SIGINT)  # as a terminal does to the whole group
+    sizes += [batch.size for batch in batches]
+    assert sizes == [1] * 12
 
 
 def test_a_second_ctrl_c_aborts(tmp_path):

@@ -53,8 +53,8 @@ class Metrics(L.Callback):
         if not self.path.exists():
             return []
         with open(self.path, newline="") as file:
-            rows = [row for row in csv.DictReader(file) if (row.get("iteration") or "").isdigit()]
-        return [row for row in rows if int(row["iteration"]) <= iteration]
+            whole = [row for row in csv.DictReader(file) if None not in row.values()]  # a kill may cut the last line short
+        return [row for row in whole if int(row["iteration"]) <= iteration]
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
         """Log when due: the first step, then every ``LOG_EVERY``."""
