@@ -10,7 +10,7 @@ import torch
 from avatarzoo import registry
 from avatarzoo.capture import Topology
 from avatarzoo.datamodules.obj import read_obj
-from avatarzoo.geometry.dense import DenseMesh, build_dense_mesh
+from avatarzoo.geometry.dense import DenseMesh, build_dense_mesh, locate
 from avatarzoo.geometry.meshes import boundary_loops, fill_small_holes
 
 WARP = registry.build("rasterizer", "warp")
@@ -103,11 +103,11 @@ def test_seam_vertices_have_two_uvs_and_one_position(case: tuple) -> None:
     for uv, owner in zip(
         dense.uvs[on_seam[dense.vertex_of_uv]], dense.vertex_of_uv[on_seam[dense.vertex_of_uv]], strict=True
     ):
-        distance = (locate(uv, filled, vertices) - position[owner]).norm()
+        distance = (point_at(uv, filled, vertices) - position[owner]).norm()
         assert distance < 0.02, (uv, owner)
 
 
-def locate(uv: torch.Tensor, topology: Topology, vertices: torch.Tensor) -> torch.Tensor:
+def point_at(uv: torch.Tensor, topology: Topology, vertices: torch.Tensor) -> torch.Tensor:
     """Find the point of the tracked surface at a UV, by solving in every triangle and taking the best inside one."""
     corners = topology.uvs[topology.uv_triangles.long()].double()
     matrix = torch.cat([corners.transpose(1, 2), torch.ones(len(corners), 1, 3)], dim=1)
@@ -156,6 +156,25 @@ def test_there_is_a_vertex_for_every_texel_away_from_the_borders(case: tuple) ->
         assert len(inner - found) < 0.05 * len(inner)  # but for those beside the hole
     else:
         assert inner <= found
+
+
+def test_locating_points_is_solving_for_their_weights() -> None:
+    generator = np.random.default_rng(0)
+    corners = fx.pillow()[1]
+    corners = corners.uvs[corners.uv_triangles.long()].double().numpy()
+    corners = np.concatenate([corners, [[[0.0, 0.0], [1.0, 0.0], [1.0, 1e-3]]]])  # its middle is far from its ends
+    chosen, shares = generator.integers(0, len(corners), 200), generator.dirichlet([1, 1, 1], 200)
+    chosen[:3] = len(corners) - 1
+    points = np.einsum("nk,nkc->nc", shares, corners[chosen])
+    found, weights = locate(points, corners)
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(1), 1)
+    np.testing.assert_allclose(np.einsum("nk,nkc->nc", weights, corners[found]), points, atol=1e-9)
+    same = found == chosen
+    assert same.mean() > 0.95  # a few lie in the long triangle too
+    np.testing.assert_allclose(weights[same], shares[same], atol=1e-6)
+    one, weight = locate(np.array([[5.0, 5.0]]), corners[:1])  # outside everything: clamped to the triangle
+    assert one.tolist() == [0] and weight.min() >= 0 and weight.sum() == pytest.approx(1)
 
 
 def test_merge_is_the_mean_over_a_vertex_s_uvs() -> None:
