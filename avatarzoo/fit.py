@@ -17,6 +17,7 @@ import lightning as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch.nn.parallel import DistributedDataParallel
 
 from avatarzoo import checkpoint, registry
 from avatarzoo.build import build_capture, build_model
@@ -187,7 +188,10 @@ def build_trainer(config: Mapping[str, Any], module: ZooModule, run: Path, callb
     strategy: Any = "auto"
     if several or int(os.environ.get("WORLD_SIZE", 1)) > 1:
         # Only phases leave parameters without a gradient; looking for such costs time in each step.
-        strategy = DDPStrategy(find_unused_parameters=len(module.phases) > 1, broadcast_buffers=False)
+        # Buffers are the same everywhere, because every statistic in them was averaged; they need no copying per step.
+        known = inspect.signature(DistributedDataParallel).parameters
+        copying = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        strategy = DDPStrategy(find_unused_parameters=len(module.phases) > 1, **{copying: False})
     return L.Trainer(
         accelerator=accelerator,
         devices=devices,
@@ -232,11 +236,11 @@ def build_loggers(config: Mapping[str, Any], run: Path) -> list[Any]:
     if name == "wandb":
         from lightning.pytorch.loggers import WandbLogger
 
-        os.environ.setdefault("WANDB_MODE", "online" if _wandb_key() else "offline")
+        mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
+        mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # its former names
         os.environ.setdefault("WANDB_SILENT", "true")
         identity = f"{run.parent.name}-{run.name}"
-        logger = WandbLogger(project="avatarzoo", name=identity, id=identity, save_dir=run, config=dict(config))
-        return [logger]
+        return [WandbLogger(identity, save_dir=run, id=identity, project="avatarzoo", mode=mode, config=dict(config))]
     return []
 
 

@@ -199,21 +199,17 @@ def test_a_resumed_run_keeps_model_and_phases(tmp_path):
         fit(changed)
 
 
-def test_loggers(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("variable", "key", "mode"),
+    [(None, False, "offline"), (None, True, "online"), ("disabled", True, "disabled"), ("dryrun", True, "offline")],
+)
+def test_wandb_is_offline_unless_logged_in_or_told(tmp_path, monkeypatch, variable, key, mode):
     monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setattr("avatarzoo.fit._wandb_key", lambda: False)
-    run = tmp_path / "runs" / "toy" / "now"
-    build_loggers({"logger": "wandb"}, run)
-    assert os.environ["WANDB_MODE"] == "offline"
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    logger = build_loggers({"logger": "wandb"}, run)[0]
-    assert os.environ["WANDB_MODE"] == "disabled" and logger._wandb_init["id"] == "toy-now"
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.setattr("avatarzoo.fit._wandb_key", lambda: True)
-    build_loggers({"logger": "wandb"}, run)
-    assert os.environ["WANDB_MODE"] == "online"
-    monkeypatch.delenv("WANDB_MODE")
-    assert build_loggers({"logger": "csv"}, run) == []
+    if variable:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    monkeypatch.setattr("avatarzoo.fit._wandb_key", lambda: key)
+    logger = build_loggers({"logger": "wandb"}, tmp_path / "runs" / "toy" / "now")[0]
+    assert (logger._wandb_init["mode"], logger._wandb_init["id"]) == (mode, "toy-now")
 
 
 def test_tensorboard_gets_numbers_and_pictures(tmp_path):
@@ -228,9 +224,12 @@ def test_tensorboard_gets_numbers_and_pictures(tmp_path):
     assert [e.step for e in events.Scalars("g/toy_l2")] == [1, 2]
 
 
-def test_wandb_gets_numbers_and_pictures(tmp_path, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "disabled")
+def test_wandb_writes_a_run_offline(tmp_path, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setattr("avatarzoo.fit._wandb_key", lambda: False)
     run = fit(toy.config(tmp_path / "run", trainer__max_steps=2, pictures__every=1, logger="wandb"))
+    assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
+    assert len(list(run.glob("wandb/offline-run-*/files/media/images/*.png"))) == 3
     assert len(rows(run)) == 2
 
 

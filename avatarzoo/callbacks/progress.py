@@ -13,6 +13,7 @@ from avatarzoo.callbacks.metrics import Metrics
 from avatarzoo.lightning import ZooModule
 
 DAY = 86_400.0
+BAR = 24  #: characters
 JUDGE_AFTER = 30.0  #: seconds of training before the time that is left is believed
 
 
@@ -36,8 +37,8 @@ class ProgressBar(L.Callback):
         """Begin."""
         self._first = (time.monotonic(), pl_module.progress)
         if trainer.is_global_zero and self.console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.percentage:>3.0f}%"))
-            self._bar = Progress(*columns, TextColumn("{task.fields[text]}"), console=self.console, refresh_per_second=2)
+            columns = (BarColumn(bar_width=BAR), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[text]}"))
+            self._bar = Progress(*columns, console=self.console, refresh_per_second=2)
             self._task = self._bar.add_task("fit", total=1.0, text="", completed=pl_module.progress)
             self._bar.start()
 
@@ -50,7 +51,10 @@ class ProgressBar(L.Callback):
         left = self.time_left(row["progress"])
         self._warn(left)
         if self._bar is not None:
-            self._bar.update(self._task, completed=row["progress"], text=self.line(row, left))
+            room = self.console.width - BAR - 8  # a longer line would be wrapped and squeeze the bar
+            text = self.line(row, left)
+            text = text if len(text) <= room else text[: max(0, room - 1)].rsplit(" ", 1)[0] + " …"
+            self._bar.update(self._task, completed=row["progress"], text=text)
         elif trainer.should_stop or time.monotonic() - self._printed_at >= self.plain_every:
             self._printed_at = time.monotonic()
             self.console.print(f"{row['progress']:4.0%} {self.line(row, left)}", highlight=False, soft_wrap=True)

@@ -1,4 +1,5 @@
 import io
+import re
 import time
 from types import SimpleNamespace
 
@@ -23,10 +24,10 @@ def test_durations_for_people(seconds, text):
     assert duration(seconds) == text
 
 
-def bar(terminal=False, plain_every=0.0):
+def bar(terminal=False, plain_every=0.0, width=200):
     out = io.StringIO()
     metrics = SimpleNamespace(latest={})
-    console = Console(file=out, force_terminal=terminal, width=200)
+    console = Console(file=out, force_terminal=terminal, width=width)
     return ProgressBar(metrics, console, plain_every), metrics, out
 
 
@@ -102,6 +103,20 @@ def test_a_terminal_gets_a_bar():
     progress.on_train_end(TRAINER, None)
     assert "25%" in out.getvalue() and "step 7" in out.getvalue()
     assert progress._bar is None
+
+
+def test_a_narrow_terminal_gets_one_line():
+    progress, metrics, out = bar(terminal=True, width=72)
+    progress.on_train_start(TRAINER, SimpleNamespace(progress=0.0))
+    metrics.latest = row(7, 0.25) | {f"fit/term{i}": 1.0 for i in range(9)}
+    progress.on_train_batch_end(TRAINER, None)
+    progress.on_train_end(TRAINER, None)
+    lines = [line for line in out.getvalue().splitlines() if "step 7" in line]
+    assert lines and all("…" in line and "━" * 24 in line.replace("╸", "━").replace("╺", "━") for line in plain(lines))
+
+
+def plain(lines):
+    return [re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line) for line in lines]
 
 
 def test_other_processes_are_silent():
