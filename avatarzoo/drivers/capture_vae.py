@@ -119,8 +119,9 @@ class CaptureVAE(Driver):
         picture = (texture.average - self.texture_mean) / self.texture_std * texture.coverage
         features = torch.cat([self.texture_head(picture), self.position_head(self.position_map(mesh.vertices))], dim=1)
         features = self.joint(features)
-        mean = self.mean(features).float() * self.mean_scale
-        log_std = self.log_std(features).float() * self.log_std_scale + self.log_std_start
+        with torch.autocast(features.device.type, enabled=False):  # the KL term is as exact as these
+            mean = self.mean(features.float()) * self.mean_scale
+            log_std = self.log_std(features.float()) * self.log_std_scale + self.log_std_start
         value = mean
         if self.training:
             value = mean + log_std.exp() * seeded_normal(tuple(mean.shape[1:]), batch.meta.noise_key)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from torch import Tensor
 
 from avatarzoo.batch import HeadBatch, Prediction
 from avatarzoo.capture import CaptureSummary
+from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.losses.base import LossTerm
 from avatarzoo.losses.reduce import masked_mean, power
 from avatarzoo.registry import register
+
+log = logging.getLogger(__name__)
 
 
 @register("loss", "tracked_mesh")
@@ -30,6 +35,11 @@ class TrackedMeshLoss(LossTerm):
         topology = summary.topology
         uv = torch.zeros(len(summary.vertex_mean), 2)
         uv[topology.triangles.reshape(-1).long()] = topology.uvs[topology.uv_triangles.reshape(-1).long()]
+        unknown = [name for name in self.exclude if name not in summary.regions]
+        if unknown and summary.regions:
+            raise ConfigError(f"loss.tracked_mesh.exclude names {unknown[0]!r}.{did_you_mean(unknown[0], summary.regions)}")
+        if unknown:
+            log.warning("The capture names no regions (uv_regions.png): tracked_mesh counts %s too.", " and ".join(unknown))
         inside = torch.zeros(len(uv), dtype=torch.bool)
         for name in self.exclude:
             inside |= summary.region_at(name, uv)
@@ -46,7 +56,8 @@ class TrackedMeshLoss(LossTerm):
 class SmoothnessLoss(LossTerm):
     """lambda_g (|Dx G|^2 + |Dy G|^2) + lambda_l |W_L L (S(G) - V_mu)|^2, in units of the vertex std.
 
-    Differences are taken between texels of one chart. W_L is higher on the mouth (and hair, where a capture names it).
+    Differences are taken between texels that charts cover (where two charts touch in the atlas, across them too). W_L is
+    higher on the mouth; the paper's higher weight on hair needs a region that captures here do not name.
 
     Source: PiCA supplement B.2, equation 2.
     """

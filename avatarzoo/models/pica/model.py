@@ -139,6 +139,7 @@ class PiCA(Avatar):
         prediction.extras |= self.mesh.training_extras(prediction.extras["position_map"], prediction.vertices)
         return prediction
 
+    @torch.no_grad()
     def render(self, batch: HeadBatch) -> Prediction:
         """Render the batch from the code's mean."""
         code = self.driver(batch)

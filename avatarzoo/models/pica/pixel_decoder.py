@@ -71,7 +71,8 @@ class PixelDecoder(nn.Module):
         Returns:
             N,3 sRGB around 0..1, not clamped.
         """
-        position = self.xyz((points - self.centre) / self.extent)
-        raw = self.pixel(torch.cat([code, position, encoded], dim=1)).float()
-        base = sample_map(self.mean_texture, uv)[0] if self.base == "mean_texture" else self.mean_colour
-        return base + raw @ self.spread.T
+        with torch.autocast(uv.device.type, enabled=False):  # sin(30 x) of a bfloat16 x is off by a tenth
+            position = self.xyz((points.float() - self.centre) / self.extent)
+            raw = self.pixel(torch.cat([code.float(), position, encoded.float()], dim=1))
+            base = sample_map(self.mean_texture, uv)[0] if self.base == "mean_texture" else self.mean_colour
+            return base + raw @ self.spread.T
