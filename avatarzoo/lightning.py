@@ -23,7 +23,8 @@ from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError, NonFiniteError
 from avatarzoo.losses.base import LossTerm
 from avatarzoo.models.base import Model
-from avatarzoo.phases import Moment, Phase, build_optimizer, read_phases, seconds, set_learning_rates, trained_parts
+from avatarzoo.phases import build_optimizer, read_phases, seconds, set_learning_rates, trained_parts
+from avatarzoo.schedules import Moment, Phase
 
 AGREE_EVERY = 10  #: steps between two agreements of several processes on the time and on an interrupt
 

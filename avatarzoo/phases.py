@@ -1,164 +1,22 @@
-"""Phases of a training step: what they train, their terms' weights, their optimizer, and when all of that acts.
+"""Phases of a training step, read from a recipe: what they train, their terms, their optimizer.
 
-Pure: nothing here knows a trainer. A point in a run is a :class:`Moment`; schedules are functions of it. Durations and
-starts are ``int`` steps or ``float`` fractions of the run (below 1), as a recipe writes them.
+Pure: nothing here knows a trainer. When a phase and its terms act is in ``schedules``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from avatarzoo.errors import ConfigError, did_you_mean
+from avatarzoo.schedules import Moment, OptimizerPlan, Phase, TermPlan, is_fraction
 
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": torch.optim.SGD,
-}
+OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 DECAYS = ("none", "cosine")
-SCHEDULE_KEYS = ("weight", "start", "ramp")
-
-
-@dataclass(frozen=True)
-class Moment:
-    """A point in a run.
-
-    Attributes:
-        iteration: steps completed.
-        progress: of the run in 0..1, the larger of its share of steps and of time.
-    """
-
-    iteration: int = 0
-    progress: float = 0.0
-
-    def on_scale_of(self, span: float) -> float:
-        """Return this moment in the unit of a span: the progress for a fraction, else the iteration."""
-        return self.progress if is_fraction(span) else float(self.iteration)
-
-
-def is_fraction(value: float) -> bool:
-    """Return whether a start or duration is a fraction of the run (a float strictly between 0 and 1)."""
-    return isinstance(value, float) and 0.0 < value < 1.0
-
-
-def _span(value: Any, where: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise ConfigError(f"{where}={value!r}: give a number of steps (e.g. 2000) or a fraction of the run (e.g. 0.01).")
-    if not is_fraction(value) and value != int(value):
-        raise ConfigError(f"{where}={value!r}: above 1 it counts steps and has to be whole.")
-    return value if is_fraction(value) else int(value)
-
-
-def _same_unit(first: float, second: float, where: str) -> None:
-    if first and second and is_fraction(first) != is_fraction(second):
-        raise ConfigError(f"{where} mixes steps and fractions of the run ({first!r}, {second!r}); use one unit for both.")
-
-
-def _unknown_keys(node: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for key in node:
-        if key not in known:
-            raise ConfigError(f"{where} has no key {key!r}.{did_you_mean(str(key), known)}")
-
-
-@dataclass(frozen=True)
-class TermPlan:
-    """One loss term of a phase.
-
-    Attributes:
-        key: its name in the recipe.
-        component: the node ``registry.build("loss", ...)`` takes.
-        weight: at the end of the ramp.
-        start: when it switches on; steps or a fraction.
-        ramp: how long its weight takes from 0 to ``weight``, in the same unit.
-    """
-
-    key: str
-    component: dict[str, Any]
-    weight: float = 1.0
-    start: float = 0
-    ramp: float = 0
-
-    def weight_at(self, moment: Moment) -> float:
-        """Return the weight at a moment; 0 before ``start``."""
-        unit = self.start or self.ramp
-        since = moment.on_scale_of(unit) - self.start
-        if since < 0:
-            return 0.0
-        return self.weight if not self.ramp else self.weight * min(1.0, since / self.ramp)
-
-
-@dataclass(frozen=True)
-class OptimizerPlan:
-    """An optimizer and its learning-rate schedule.
-
-    Attributes:
-        name: a key of ``OPTIMIZERS``.
-        lr: learning rate, of parts that ``lr_by_part`` does not name.
-        lr_by_part: learning rate by part.
-        options: further arguments of the optimizer (betas, eps, weight_decay, momentum).
-        decay: "none", or "cosine" over the whole run.
-        final: share of the learning rate that a decay ends at.
-        warmup: linear from 0, counted from the phase's start; steps or a fraction.
-    """
-
-    name: str = "adam"
-    lr: float = 1e-3
-    lr_by_part: dict[str, float] = field(default_factory=dict)
-    options: dict[str, Any] = field(default_factory=dict)
-    decay: str = "none"
-    final: float = 0.05
-    warmup: float = 0
-
-    def factor_at(self, moment: Moment, start: float = 0) -> float:
-        """Return what learning rates are multiplied by at a moment.
-
-        Args:
-            moment: the step about to be taken.
-            start: of the phase.
-        """
-        factor = 1.0
-        if self.decay == "cosine":
-            factor = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, moment.progress)))
-        if self.warmup:
-            one = 0.0 if is_fraction(self.warmup) else 1.0  # the first of N warm-up steps takes 1/N, not 0
-            since = moment.on_scale_of(self.warmup) - start + one
-            factor *= min(1.0, max(0.0, since) / self.warmup)
-        return factor
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase of a step.
-
-    Attributes:
-        name: its key in the recipe.
-        trains: names of the parts it trains; None for all.
-        terms: its objective.
-        optimizer: its optimizer.
-        every: it acts in steps whose number this divides.
-        start: first step, or fraction of the run, it acts in.
-        clip: greatest norm of its gradient, or None.
-        accumulate: slices its batch is computed in, one after the other.
-    """
-
-    name: str
-    trains: tuple[str, ...] | None
-    terms: tuple[TermPlan, ...]
-    optimizer: OptimizerPlan
-    every: int = 1
-    start: float = 0
-    clip: float | None = None
-    accumulate: int = 1
-
-    def due(self, moment: Moment) -> bool:
-        """Return whether the phase acts in the step that starts at a moment."""
-        return moment.iteration % self.every == 0 and moment.on_scale_of(self.start) >= self.start
 
 
 def read_phases(nodes: Mapping[str, Mapping[str, Any]]) -> list[Phase]:
@@ -180,6 +38,25 @@ def read_phases(nodes: Mapping[str, Mapping[str, Any]]) -> list[Phase]:
     if len(slices) > 1:
         raise ConfigError(f"All phases of a step share its slices: phases.*.accumulate differ ({sorted(slices)}).")
     return phases
+
+
+def _span(value: Any, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        raise ConfigError(f"{where}={value!r}: give a number of steps (e.g. 2000) or a fraction of the run (e.g. 0.01).")
+    if not is_fraction(value) and value != int(value):
+        raise ConfigError(f"{where}={value!r}: above 1 it counts steps and has to be whole.")
+    return value if is_fraction(value) else int(value)
+
+
+def _same_unit(first: float, second: float, where: str) -> None:
+    if first and second and is_fraction(first) != is_fraction(second):
+        raise ConfigError(f"{where} mixes steps and fractions of the run ({first!r}, {second!r}); use one unit for both.")
+
+
+def _unknown_keys(node: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
+    for key in node:
+        if key not in known:
+            raise ConfigError(f"{where} has no key {key!r}.{did_you_mean(str(key), known)}")
 
 
 def _read_phase(name: str, node: Mapping[str, Any]) -> Phase:
@@ -219,14 +96,13 @@ def _read_optimizer(node: Mapping[str, Any], where: str) -> OptimizerPlan:
         raise ConfigError(f"{where}.name={name!r} is not known.{did_you_mean(str(name), OPTIMIZERS)}")
     if decay not in DECAYS:
         raise ConfigError(f"{where}.decay={decay!r} is not known.{did_you_mean(str(decay), DECAYS)}")
-    plan = {"lr": float(node.pop("lr", 1e-3)), "lr_by_part": dict(node.pop("lr_by_part", None) or {})}
-    plan["final"] = float(node.pop("final", 0.05))
-    plan["warmup"] = _span(node.pop("warmup", 0), f"{where}.warmup")
+    lr, rates, final = node.pop("lr", 1e-3), dict(node.pop("lr_by_part", None) or {}), node.pop("final", 0.05)
+    warmup = _span(node.pop("warmup", 0), f"{where}.warmup")
     allowed = {"adam": ("betas", "eps", "weight_decay", "amsgrad"), "sgd": ("momentum", "weight_decay", "nesterov")}
     _unknown_keys(node, allowed["sgd" if name == "sgd" else "adam"], where)
     if "betas" in node:
         node["betas"] = tuple(node["betas"])
-    return OptimizerPlan(name=name, options=node, decay=decay, **plan)
+    return OptimizerPlan(name, float(lr), rates, node, decay, float(final), warmup)
 
 
 def trained_parts(phase: Phase, parts: Mapping[str, nn.Module]) -> dict[str, list[nn.Parameter]]:

@@ -15,8 +15,9 @@ from avatarzoo.build import build_capture, build_model
 from avatarzoo.callbacks.checkpoints import Checkpoints
 from avatarzoo.datamodules.base import SampleStream, ZooData
 from avatarzoo.errors import ConfigError, NonFiniteError
-from avatarzoo.fit import build_trainer, prepare_module
+from avatarzoo.fit import prepare_module
 from avatarzoo.lightning import ZooModule, join, slices
+from avatarzoo.trainer import build_trainer
 
 
 def make(config):

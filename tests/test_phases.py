@@ -5,16 +5,8 @@ import torch
 from torch import nn
 
 from avatarzoo.errors import ConfigError
-from avatarzoo.phases import (
-    Moment,
-    OptimizerPlan,
-    TermPlan,
-    build_optimizer,
-    read_phases,
-    seconds,
-    set_learning_rates,
-    trained_parts,
-)
+from avatarzoo.phases import build_optimizer, read_phases, seconds, set_learning_rates, trained_parts
+from avatarzoo.schedules import Moment, OptimizerPlan, TermPlan
 
 
 def phase(**node):

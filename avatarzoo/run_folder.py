@@ -1,0 +1,123 @@
+"""A run's folder: which one it is, what is written into it, and what the person at the terminal is told about it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from avatarzoo import checkpoint
+from avatarzoo.callbacks.checkpoints import Checkpoints
+from avatarzoo.callbacks.guard import Guard
+from avatarzoo.callbacks.pictures import Pictures
+from avatarzoo.datamodules.base import Capture
+from avatarzoo.errors import ConfigError
+from avatarzoo.lightning import ZooModule
+from avatarzoo.models.base import parameter_counts
+from avatarzoo.versions import versions
+
+
+def run_folder(config: Mapping[str, Any], resumed: Path | None = None) -> Path:
+    """Return the run's folder, made by the first process.
+
+    Args:
+        config: ``out`` names it; else a resumed run keeps its own, and a new one gets runs/<recipe>/<date-time>.
+        resumed: the checkpoint that is resumed.
+
+    Raises:
+        ConfigError: ``out`` holds another run.
+    """
+    if config.get("out"):
+        run = Path(config["out"])
+        same = resumed is not None and resumed.parent.parent.resolve() == run.resolve()
+        if (run / "config.yaml").exists() and not same and rank_zero_only.rank == 0:
+            raise ConfigError(f"out={run} holds a run already; continue it with resume={run}, or choose another folder.")
+    elif resumed is not None and resumed.parent.name == "checkpoints":
+        run = resumed.parent.parent
+    else:
+        base = Path("runs") / Path(str(config.get("recipe") or "run")).stem / time.strftime("%Y%m%d-%H%M%S")
+        run, attempt = base, 1
+        while run.exists():
+            attempt += 1
+            run = base.with_name(f"{base.name}-{attempt}")
+    if rank_zero_only.rank == 0:
+        run.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def stored(config: Mapping[str, Any]) -> str:
+    """Return a config as it is kept, in YAML: whether the run was resumed is not part of it."""
+    return checkpoint.to_yaml({**config, "resume": None})
+
+
+def write_record(config: Mapping[str, Any], run: Path) -> None:
+    """Write config.yaml and versions.json.
+
+    Args:
+        config: resolved.
+        run: the folder.
+    """
+    (run / "config.yaml").write_text(stored(config), encoding="utf-8")
+    (run / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+
+
+def announce(
+    config: Mapping[str, Any], run: Path, capture: Capture, module: ZooModule, trainer: L.Trainer, resumed: Path | None
+) -> None:
+    """Print what is about to run, and on what.
+
+    Args:
+        config: resolved.
+        run: the folder.
+        capture: prepared.
+        module: to be trained.
+        trainer: that will train it.
+        resumed: the checkpoint that is resumed, if one is.
+    """
+    counts = parameter_counts(module.model)
+    device = trainer.strategy.root_device
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    where = f"{trainer.world_size} x {where}" if trainer.world_size > 1 else where
+    rasterizer = (config.get("rasterizer") or {}).get("name", "none")
+    end = [f"{module.max_steps:,} steps"] if module.max_steps is not None else []
+    end += [f"{module.max_time:.0f} s"] if module.max_time else []
+    lines = [
+        f"recipe      {config.get('recipe')} (scale {config.get('scale')}), seed {module.seed}",
+        f"data        {config['data']['name']}: {capture.summary.name}, "
+        + ", ".join(f"{len(s)} {split}" for split, s in capture.splits.items())
+        + " pictures",
+        f"model       {config['model']['name']}, {sum(counts.values()):,} parameters: "
+        + ", ".join(f"{name} {count:,}" for name, count in counts.items()),
+        f"runs on     {where}, precision {trainer.precision}, rasterizer {rasterizer}",
+        f"until       {' or '.join(end)}",
+        f"run         {run}",
+    ]
+    if resumed is not None:
+        lines.append(f"resumes     {resumed}")
+    if capture.skipped:
+        lines.append(f"skipped     {len(capture.skipped)} bad frames, first {capture.skipped[0]}")
+    print("\n".join(lines), flush=True)
+
+
+def conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module: ZooModule) -> None:
+    """Print where checkpoint and pictures are and what to try next.
+
+    Args:
+        checkpoints, pictures, guard: callbacks of the run.
+        module: that was trained.
+    """
+    lines = [f"checkpoint  {checkpoints.path} ({module.iteration:,} steps)"]
+    if pictures.last is not None:
+        lines.append(f"pictures    {pictures.last}")
+    if guard.interrupted:
+        lines.append(f"to resume   avatarzoo fit resume={checkpoints.run}")
+    else:
+        lines.append(f"next        avatarzoo test ckpt={checkpoints.run}")
+        lines.append(f"            avatarzoo render ckpt={checkpoints.run} path=orbit out=orbit.mp4")
+    print("\n".join(lines), flush=True)
