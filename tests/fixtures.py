@@ -19,8 +19,10 @@ from torch import Tensor
 
 from avatarzoo import registry
 from avatarzoo.batch import Camera, HeadBatch, Mesh, Meta, Texture, View, collate
+from avatarzoo.build import build_model
 from avatarzoo.capture import CameraTable, CaptureSummary, Topology
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip
+from avatarzoo.models.pica import PiCA
 
 WIDTH, DEPTH, HEIGHT = 80.0, 90.0, 220.0  # mm
 COLUMNS, ROWS = 10, 8  # quads of one chart; the neck has 2 * COLUMNS edges, more than a hole that is filled
@@ -31,7 +33,7 @@ SEGMENT, FRAMES, CAMERAS = "S1", ("000", "001", "002"), ("front", "side")
 TABLES = {"segment": [SEGMENT], "frame": list(FRAMES), "camera": list(CAMERAS), "subject": ["pillow"]}
 
 #: the smallest PiCA that has every part; sizes fit ``summary()``.
-PICA = {
+PICA: dict[str, dict[str, Any]] = {
     "model": {
         "name": "pica",
         "position_size": 32,
@@ -232,6 +234,19 @@ def pica_config(**changes: Any) -> dict[str, Any]:
         node, key = path.split("__")
         config[node][key] = value
     return config
+
+
+def lively_pica(**changes: Any) -> PiCA:
+    """Build the smallest PiCA; unlike a fresh one, every frame and view has its own shape and codes."""
+    torch.manual_seed(0)
+    model = build_model(pica_config(**changes), summary())
+    with torch.no_grad():  # untied biases start at 0
+        for part in (model.geometry, model.expression):
+            for parameter in part.parameters():
+                if (parameter == 0).all():
+                    parameter.normal_(0, 0.1)
+        model.driver.mean.weight.mul_(5)
+    return model
 
 
 def built_in(kind: str) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import fixtures as fx
 import numpy as np
@@ -11,43 +10,22 @@ import pytest
 import torch
 
 from avatarzoo import registry
-from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.batch import HeadBatch
 from avatarzoo.build import build_model
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.cameras import face_to_camera, project, to_camera
-from avatarzoo.losses.image import ImageLoss
+from avatarzoo.geometry.uv import sample_map
 from avatarzoo.models.pica import PiCA
-
-
-def made(**changes: Any) -> PiCA:
-    torch.manual_seed(0)
-    model = build_model(fx.pica_config(**changes), fx.summary())
-    with torch.no_grad():  # untied biases start at 0; here every frame has a shape of its own
-        for part in (model.geometry, model.expression):
-            for parameter in part.parameters():
-                if (parameter == 0).all():
-                    parameter.normal_(0, 0.1)
-        model.driver.mean.weight.mul_(5)
-    return model
 
 
 @pytest.fixture(scope="module")
 def model() -> PiCA:
-    return made()
+    return fx.lively_pica()
 
 
 @pytest.fixture
 def batch() -> HeadBatch:
     return fx.batch()
-
-
-def image_gradient(model: PiCA, batch: HeadBatch) -> dict[str, torch.Tensor]:
-    """Gradients of the image term, by parameter."""
-    loss = ImageLoss()
-    loss.bind(fx.summary())
-    model.zero_grad()
-    loss(model.predict(batch, "fit", {}), batch).sum().backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
 def test_predict_gives_all_that_the_terms_read(model: PiCA, batch: HeadBatch) -> None:
@@ -77,7 +55,7 @@ def test_predict_gives_all_that_the_terms_read(model: PiCA, batch: HeadBatch) ->
 
 @pytest.mark.parametrize("mesh", ["dense", "tracked"])
 def test_depth_and_coverage_are_those_of_the_mesh(mesh: str, batch: HeadBatch) -> None:
-    prediction = made(model__mesh=mesh).eval().render(batch)
+    prediction = fx.lively_pica(model__mesh=mesh).eval().render(batch)
     covered = prediction.coverage[:, 0]
     assert 0.3 < covered.float().mean() < 0.6
     assert torch.equal(covered, prediction.depth[:, 0] > 0)
@@ -145,8 +123,6 @@ def test_shading_reads_code_position_and_encoding_at_the_pixel(model: PiCA, batc
     code, xyz, encoded, uv = seen[0]
     place = prediction.coverage[:, 0].nonzero()
     raster, triangles = prediction.extras["raster"], model.mesh.triangles.long()
-    from avatarzoo.geometry.uv import sample_map
-
     for n in range(0, len(place), 97):
         i, row, column = place[n].tolist()
         u, v, _, triangle = raster[i, row, column].tolist()
@@ -195,80 +171,8 @@ def test_evaluation_is_deterministic_and_rendering_is_predicting(model: PiCA, ba
     assert not torch.allclose(drawn.vertices, first.vertices)  # training draws from the posterior
 
 
-def test_the_image_reaches_geometry_through_uv_and_not_through_positions(batch: HeadBatch) -> None:
-    model = made()
-    # with colours that depend on the position alone, uv has nothing to say: the gradient through xyz shows by itself
-    with torch.no_grad():
-        first = model.pixel_decoder.pixel.layers[0].weight
-        first[:, :4], first[:, 8:] = 0, 0
-    cut = image_gradient(model, batch)
-    assert all(grad.abs().max() == 0 for name, grad in cut.items() if name.startswith("geometry"))
-    model.xyz_gradient = True
-    through = image_gradient(model, batch)
-    assert sum(float(grad.abs().sum()) for name, grad in through.items() if name.startswith("geometry")) > 0
-    # the pixel decoder itself learns the same either way
-    for name in cut:
-        if name.startswith("pixel_decoder"):
-            torch.testing.assert_close(cut[name], through[name], atol=1e-5, rtol=1e-3)
-
-
-def test_uv_carries_the_image_s_gradient_to_geometry(batch: HeadBatch) -> None:
-    model = made()
-    plain = image_gradient(model, batch)
-    geometry = [name for name in plain if name.startswith("geometry")]
-    assert sum(float(plain[name].abs().sum()) for name in geometry) > 0
-    model.xyz_gradient = True
-    both = image_gradient(model, batch)
-    assert any(not torch.allclose(both[name], plain[name]) for name in geometry)
-    model.xyz_gradient, model.uv_gradient = False, 0.25
-    scaled = image_gradient(model, batch)
-    for name in geometry:
-        torch.testing.assert_close(scaled[name], plain[name] * 0.25, atol=1e-5, rtol=1e-2)
-    model.uv_gradient = 0.0
-    assert all(grad.abs().max() == 0 for name, grad in image_gradient(model, batch).items() if name in geometry)
-
-
-def test_the_gradient_through_uv_points_downhill(batch: HeadBatch) -> None:
-    """Move the decoded map along its gradient: the image term changes as the gradient says."""
-    model = made().eval()
-    loss = ImageLoss()
-    loss.bind(fx.summary())
-    bias = model.geometry.last.bias
-    grad = image_gradient(model, batch)["geometry.last.bias"]
-    step = 2e-3 / float(grad.norm())
-    values = []
-    with torch.no_grad():
-        covered = model.render(batch).coverage
-        for sign in (1, -1):
-            bias += sign * step * grad
-            prediction = model.render(batch)
-            prediction.coverage = covered & prediction.coverage
-            values.append(float(loss(prediction, batch).sum()))
-            bias -= sign * step * grad
-    assert values[0] > values[1]
-
-
-def test_the_moving_mean_follows_the_batch_without_gradient(batch: HeadBatch) -> None:
-    model = made(model__mean_mesh_rate=0.25)
-    start = model.mesh.mean_mesh.clone()
-    prediction = model.predict(batch, "fit", {})
-    assert not model.mesh.mean_mesh.requires_grad
-    passed: list[torch.Tensor] = []
-
-    def average(value: torch.Tensor) -> torch.Tensor:
-        passed.append(value)
-        return value + 1  # as if other processes stood a millimetre further
-
-    model.after_step(batch, prediction, average)
-    mean = prediction.vertices.detach().mean(0)
-    assert len(passed) == 1
-    torch.testing.assert_close(passed[0], mean)
-    torch.testing.assert_close(model.mesh.mean_mesh, start + 0.25 * (mean + 1 - start), atol=1e-3, rtol=0)
-    assert model.mesh.mean_mesh.grad_fn is None
-
-
 def test_the_state_returns_after_a_fresh_bind(batch: HeadBatch) -> None:
-    model = made(model__mean_mesh_fraction=0.1)
+    model = fx.lively_pica(model__mean_mesh_fraction=0.1)
     model.progress = 0.03
     model.after_step(batch, model.predict(batch, "fit", {}), lambda x: x)
     state = copy.deepcopy(model.state_dict())
@@ -286,43 +190,6 @@ def test_parts_hold_every_parameter_once(model: PiCA) -> None:
     assert set(parts) == {"driver", "geometry", "expression", "encoding", "pixel_decoder"}
     listed = [id(p) for part in parts.values() for p in part.parameters()]
     assert sorted(listed) == sorted(id(p) for p in model.parameters())
-
-
-@pytest.mark.parametrize("block", ["D+", "D", "A+", "A"])
-def test_every_block_layout_trains(block: str, batch: HeadBatch) -> None:
-    gradients = image_gradient(made(model__block=block), batch)
-    assert all(torch.isfinite(grad).all() for grad in gradients.values())
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"model__colour_space": "decorrelated", "model__colour_base": "mean_texture", "model__colour_gain": 2.0},
-        {"model__upsample": "nearest", "model__weight_norm": True},
-        {"model__code_dim": 6, "model__hidden": 12},
-        {"model__latent_channels": 8},
-        {"model__geometry_residual": "none"},
-        {"model__mesh": "tracked"},
-        {"model__antialias": 2},
-    ],
-    ids=lambda changes: ",".join(changes),
-)
-def test_options_build_predict_and_learn(changes: dict[str, Any], batch: HeadBatch) -> None:
-    model = made(**changes)
-    prediction = model.predict(batch, "fit", {})
-    assert torch.isfinite(prediction.image).all()
-    if model.mesh.residual == "mean":  # else the first mesh is a point, as said in the docs
-        assert prediction.coverage.any()
-    total = prediction.image.sum() + prediction.vertices.sum()
-    total.backward()
-    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
-
-
-def test_channels_last_changes_the_order_in_memory_only(batch: HeadBatch) -> None:
-    plain, ordered = made().eval(), made(model__channels_last=True).eval()
-    ordered.load_state_dict(plain.state_dict())
-    torch.testing.assert_close(ordered.render(batch).image, plain.render(batch).image, atol=1e-4, rtol=0)
-    assert ordered.geometry.last.conv.weight.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_cameras_and_lookups_stay_in_float32_under_autocast(model: PiCA, batch: HeadBatch) -> None:
@@ -355,42 +222,6 @@ def test_a_camera_that_sees_nothing_renders_black(model: PiCA) -> None:
     model.zero_grad()
 
 
-def test_antialiasing_weighs_pixels_by_their_covered_share(batch: HeadBatch) -> None:
-    plain, smooth = made().eval(), made(model__antialias=3).eval()
-    smooth.load_state_dict(plain.state_dict())
-    hard, soft = plain.render(batch), smooth.render(batch)
-    assert hard.alpha is None and soft.alpha.shape == soft.coverage.shape
-    assert torch.equal(soft.coverage, soft.alpha > 0)
-    assert (hard.coverage <= soft.coverage).all() and (soft.coverage != hard.coverage).any()
-    both = hard.coverage.expand(-1, 3, -1, -1)
-    torch.testing.assert_close(soft.image[both], (hard.image * soft.alpha)[both], atol=1e-5, rtol=1e-4)
-    assert (soft.image * ~soft.coverage == 0).all()
-    assert ((soft.depth > 0) == soft.coverage).all()
-    with pytest.raises(ConfigError, match="1 or more, not 0"):
-        made(model__antialias=0)
-
-
-def test_other_rasterizers_draw_the_same_picture(model: PiCA, batch: HeadBatch) -> None:
-    other = made(rasterizer__name="torch").eval()
-    other.load_state_dict(model.state_dict())
-    model.eval()
-    mine, theirs = model.render(batch), other.render(batch)
-    model.train()
-    assert torch.equal(mine.coverage, theirs.coverage)
-    torch.testing.assert_close(mine.image, theirs.image, atol=1e-3, rtol=0)
-
-
-def test_sizes_that_do_not_fit_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"position_size=64 needs log2\(64/8\) - 1 entries .* got 1 and 1"):
-        build_model(fx.pica_config(model__position_size=64))
-    with pytest.raises(ConfigError, match=r"got 1 and 2"):
-        build_model(fx.pica_config(model__expression_channels=[8, 8]))
-    with pytest.raises(ConfigError, match=r"side 128, but the capture gives 256"):
-        build_model(fx.pica_config(), fx.summary(texture_size=256))
-    with pytest.raises(ConfigError, match=r"geometry_residual is 'mean' or 'none', not 'neutral'"):
-        build_model(fx.pica_config(model__geometry_residual="neutral"))
-
-
 def test_a_batch_without_camera_or_pose_is_refused(model: PiCA) -> None:
     batch = fx.batch()
     batch.view = None
@@ -403,20 +234,3 @@ def test_the_model_says_what_it_needs_and_sees(model: PiCA) -> None:
     assert model.test_inputs == "pictures"
     assert model.config["name"] == "pica" and model.config["block"] == "D+"
     assert registry.get("model", "pica") is PiCA
-
-
-def test_a_few_steps_learn_the_picture() -> None:
-    model, batch = made(model__colour_gain=4.0, encoding__init_scale=0.1), fx.batch()
-    loss = ImageLoss(unit="colour_std")
-    loss.bind(fx.summary())
-    slow = [p for name, p in model.named_parameters() if not name.startswith("encoding")]
-    optimiser = torch.optim.Adam([{"params": slow, "lr": 3e-3}, {"params": model.encoding.parameters(), "lr": 5e-2}])
-    values = []
-    for _ in range(40):
-        prediction: Prediction = model.predict(batch, "fit", {})
-        value = loss(prediction, batch).mean()
-        optimiser.zero_grad()
-        value.backward()
-        optimiser.step()
-        values.append(float(value))
-    assert np.mean(values[-5:]) < 0.65 * np.mean(values[:2])
