@@ -1,12 +1,7 @@
-"""Whole runs: the run's folder, refusals before training, resuming, interrupts, loggers."""
+"""Whole runs: refusals before training, resuming, interrupts, several processes."""
 
-import csv
-import json
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -19,71 +14,7 @@ from avatarzoo.build import build_capture
 from avatarzoo.datamodules.base import SampleStream, ZooData
 from avatarzoo.errors import ConfigError, DataError, NonFiniteError
 from avatarzoo.fit import fit
-from avatarzoo.run_folder import run_folder
-from avatarzoo.trainer import build_loggers
-
-HERE = Path(__file__).parent
-
-
-def launch(tmp_path, config, expect=0, **options):
-    """Train a config in a fresh process; return what it printed."""
-    file = tmp_path / "run.json"
-    file.write_text(json.dumps({"config": config, **options}))
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, str(HERE / "toy.py"), str(file)]
-    how = {"capture_output": True, "text": True, "timeout": 600, "start_new_session": True}
-    done = subprocess.run(command, env=environment, cwd=tmp_path, **how)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout
-
-
-def rows(run):
-    with open(run / "metrics.csv", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def state(run):
-    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
-
-
-def equal(a, b):
-    """Whether nested containers of tensors and numbers are equal bit for bit."""
-    if isinstance(a, torch.Tensor):
-        return isinstance(b, torch.Tensor) and a.dtype == b.dtype and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(equal(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
-
-
-def test_a_run_folder_holds_config_versions_metrics_and_the_last_checkpoint(tmp_path, capsys):
-    config = toy.config(tmp_path / "run", trainer__max_steps=12)
-    run = fit(config)
-    assert run == tmp_path / "run"
-    assert yaml.safe_load((run / "config.yaml").read_text()) == config
-    versions = json.loads((run / "versions.json").read_text())
-    assert versions["torch"] == torch.__version__.split("+")[0] or versions["torch"] == torch.__version__
-    table = rows(run)
-    assert [r["iteration"] for r in table] == ["1", "10", "12"]
-    assert float(table[-1]["progress"]) == 1.0
-    assert all(r["g/toy_l2"] for r in table) and float(table[-1]["g/toy_l2"]) < float(table[0]["g/toy_l2"])
-    assert table[-1]["r1/toy_score"] == "", "a phase that did not act since the last row leaves its cell empty"
-    printed = capsys.readouterr().out
-    for words in ("1,612 parameters: generator 1,386", "cpu", "precision 32-true", f"avatarzoo test ckpt={run}"):
-        assert words in printed
-    assert f"{run}/checkpoints/last.ckpt (12 steps)" in printed
-    assert not list(run.rglob("*.partial"))
-
-
-def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    first, second = run_folder({"recipe": "some/where/mine.yaml"}), run_folder({"recipe": "some/where/mine.yaml"})
-    assert first.parent == second.parent == Path("runs/mine") and first != second
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "config.yaml").write_text("{}")
-    with pytest.raises(ConfigError, match=r"holds a run already; continue it with resume="):
-        run_folder({"out": str(tmp_path / "taken")})
+from runs import equal, launch, rows, state
 
 
 def test_killed_and_resumed_equals_never_stopped(tmp_path):
@@ -163,20 +94,6 @@ def test_a_loader_workers_error_is_raised_as_it_was(tmp_path, monkeypatch):
             raise RuntimeError("Please call `iter(combined_loader)` first.")
 
 
-def test_what_the_capture_lacks_is_named_before_training(tmp_path):
-    with pytest.raises(
-        DataError, match=r"model 'toy' needs view.depth, which data=toy \(toy\) does not provide; .*view.image"
-    ):
-        fit(toy.config(tmp_path / "a", model__needs="view.depth"))
-    term = {"term": "toy_score", "needs": "landmarks"}
-    with pytest.raises(DataError, match=r"loss term 'points' of phase 'g' needs landmarks"):
-        fit(toy.config(tmp_path / "b", phases__g__loss__points=term))
-    assert not (tmp_path / "a").exists()
-    fit(
-        toy.config(tmp_path / "c", model__needs="mesh", trainer__max_steps=1)
-    )  # a group counts when one of its fields is there
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -199,40 +116,6 @@ def test_a_resumed_run_keeps_model_and_phases(tmp_path):
     del changed["phases"]["r1"]
     with pytest.raises(ConfigError, match="another phases"):
         fit(changed)
-
-
-@pytest.mark.parametrize(
-    ("variable", "key", "mode"),
-    [(None, False, "offline"), (None, True, "online"), ("disabled", True, "disabled"), ("dryrun", True, "offline")],
-)
-def test_wandb_is_offline_unless_logged_in_or_told(tmp_path, monkeypatch, variable, key, mode):
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    if variable:
-        monkeypatch.setenv("WANDB_MODE", variable)
-    monkeypatch.setattr("avatarzoo.trainer._wandb_key", lambda: key)
-    logger = build_loggers({"logger": "wandb"}, tmp_path / "runs" / "toy" / "now")[0]
-    assert (logger._wandb_init["mode"], logger._wandb_init["id"]) == (mode, "toy-now")
-
-
-def test_tensorboard_gets_numbers_and_pictures(tmp_path):
-    pytest.importorskip("tensorboard", reason="tensorboard is an extra")
-    run = fit(toy.config(tmp_path / "run", trainer__max_steps=2, pictures__every=1, logger="tensorboard"))
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(run / "tensorboard"))
-    events.Reload()
-    assert "g/toy_l2" in events.Tags()["scalars"] and "pictures" in events.Tags()["images"]
-    assert [e.step for e in events.Images("pictures")] == [0, 1, 2]
-    assert [e.step for e in events.Scalars("g/toy_l2")] == [1, 2]
-
-
-def test_wandb_writes_a_run_offline(tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    monkeypatch.setattr("avatarzoo.trainer._wandb_key", lambda: False)
-    run = fit(toy.config(tmp_path / "run", trainer__max_steps=2, pictures__every=1, logger="wandb"))
-    assert len(list(run.glob("wandb/offline-run-*/*.wandb"))) == 1
-    assert len(list(run.glob("wandb/offline-run-*/files/media/images/*.png"))) == 3
-    assert len(rows(run)) == 2
 
 
 def test_two_processes_equal_one_with_twice_the_batch(tmp_path):

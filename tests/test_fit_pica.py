@@ -3,11 +3,11 @@
 import pytest
 import torch
 import yaml
-from test_fit import equal, launch, state
 from toy import toys  # noqa: F401
 
 from avatarzoo import checkpoint, config
 from avatarzoo.fit import fit
+from runs import equal, launch, state
 
 
 @pytest.fixture(scope="module")
