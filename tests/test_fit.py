@@ -8,13 +8,13 @@ import torch
 import toy
 import yaml
 from toy import toys  # noqa: F401
+from whole_runs import equal, launch, rows, state
 
 from avatarzoo import checkpoint
 from avatarzoo.build import build_capture
 from avatarzoo.datamodules.base import SampleStream, ZooData
 from avatarzoo.errors import ConfigError, DataError, NonFiniteError
 from avatarzoo.fit import fit
-from runs import equal, launch, rows, state
 
 
 def test_killed_and_resumed_equals_never_stopped(tmp_path):

@@ -4,10 +4,10 @@ import pytest
 import torch
 import yaml
 from toy import toys  # noqa: F401
+from whole_runs import equal, launch, state
 
 from avatarzoo import checkpoint, config
 from avatarzoo.fit import fit
-from runs import equal, launch, state
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import torch
 import toy
 import yaml
 from toy import toys  # noqa: F401
+from whole_runs import rows
 
 from avatarzoo.errors import ConfigError
 from avatarzoo.fit import fit
 from avatarzoo.run_folder import run_folder
-from runs import rows
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):

@@ -1,10 +1,10 @@
 import pytest
 import toy
 from toy import toys  # noqa: F401
+from whole_runs import rows
 
 from avatarzoo.fit import fit
 from avatarzoo.trainer import build_loggers
-from runs import rows
 
 
 @pytest.mark.parametrize(
