@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fixtures as fx
 import numpy as np
+import pytest
 import torch
 
 from avatarzoo.capture import Topology
@@ -46,9 +47,9 @@ def test_two_holes_are_two_loops() -> None:
     assert sorted(len(loop) for loop in loops) == [4, 2 * fx.COLUMNS]
 
 
-def test_loops_that_touch_are_split() -> None:
-    fan = np.array([[0, 1, 2], [0, 3, 4]])  # two triangles that share a corner
-    loops = boundary_loops(fan)
+@pytest.mark.parametrize("fan", [[[0, 1, 2], [0, 3, 4]], [[2, 0, 1], [3, 4, 0]]])  # the second is entered mid-way
+def test_loops_that_touch_are_split(fan: list[list[int]]) -> None:
+    loops = boundary_loops(np.array(fan))  # two triangles that share a corner
     assert sorted(sorted(loop.tolist()) for loop in loops) == [[0, 1, 2], [0, 3, 4]]
 
 
