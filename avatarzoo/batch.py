@@ -118,7 +118,8 @@ class Driving(Group):
     Attributes:
         frame: B int64, index of the frame in the capture's list of frames.
         arkit: B,52 float32 in 0..1, ARKit weights in the order of Live Link Face, or None.
-        flame: parameter tensors by name (expression, jaw, eyes), or None.
+        flame: parameter tensors by name, or None: expression B,100; jaw B,3 and eyes B,6 (left first), axis-angle in
+            radians; eyelids B,2 (left, right in 0..1) where a tracker has them.
     """
 
     frame: Tensor | None = None
@@ -200,7 +201,7 @@ def lookup(batch: HeadBatch, path: str) -> Any:
     """
     value: Any = batch
     for part in path.rstrip("?").split("."):
-        value = getattr(value, part, None)
+        value = value.get(part) if isinstance(value, dict) else getattr(value, part, None)
         if value is None:
             return None
     return value

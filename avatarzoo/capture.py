@@ -63,6 +63,9 @@ class CaptureSummary(Group):
         neutral_vertices: V,3 mm: the training frame nearest to the mean.
         neutral_average, neutral_coverage: 3,T,T and 1,T,T: that frame's average texture (a neutral code's inputs).
         neutral_arkit: 52 weights of that frame, or None.
+        neutral_flame: FLAME parameters of that frame by name (as ``batch.Driving.flame``, without a batch axis), or None.
+        neutral_frame: that frame's index, as in ``batch.Driving.frame``.
+        train_frames: N int64 indices of the training frames, or None where the capture does not say.
         head_pose: 3,4 mm, that frame's head pose.
         tables: names of segments, frames, cameras and subjects, as in ``batch.Meta``.
     """
@@ -83,6 +86,9 @@ class CaptureSummary(Group):
     head_pose: Tensor
     tables: dict[str, list[str]]
     neutral_arkit: Tensor | None = None
+    neutral_flame: dict[str, Tensor] | None = None
+    neutral_frame: int = 0
+    train_frames: Tensor | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return nested dicts of tensors, numbers and strings (``torch.load(weights_only=True)`` reads them)."""

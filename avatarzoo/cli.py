@@ -19,6 +19,7 @@ verbs:
   fit     train:   avatarzoo fit recipe=pica_full scale=small
   test    score:   avatarzoo test ckpt=RUN protocol=tracked-v1 out=DIR
   render  film:    avatarzoo render ckpt=RUN what=image path=orbit out=orbit.mp4
+  bench   compare: avatarzoo bench suite=pica_table1 seeds=[0,1] minutes=6 scale=small
   list    what there is: recipes, models, encodings, drivers, rasterizers, losses, protocols, data
   doctor  what works on this machine, and why the rest does not
 
@@ -56,6 +57,7 @@ usage: avatarzoo test ckpt=RUN [key=value ...]
   data.root=DIR ...         another capture, or other options of it; default: what it was trained on
   out=DIR                   default: RUN/test. Predictions as PNG, record.json, table
   split=test|val|train   batch_size=N   workers=N   device=auto|cpu|cuda   plugins=[FILE.py]
+  fit_codes=STEPS           driver=frame_code: fit codes of unseen frames to their pictures; the record says so
 
 protocols:
 {protocols}
@@ -68,7 +70,29 @@ usage: avatarzoo render ckpt=RUN out=FILE.mp4 [key=value ...]
   what=image|normal|depth|mesh      default image
   path=orbit|camera:NAME|dolly      default orbit
   segment=NAME              drive it with a segment of the capture (data.root=DIR); default: the neutral face
+  driver.source=TAKE.csv    drive it with recorded parameters (Live Link Face's CSV, a tracker's files)
   size=PIXELS   frames=N   fps=N   device=auto|cpu|cuda   plugins=[FILE.py]
+"""
+
+
+BENCH = """\
+usage: avatarzoo bench suite=NAME|PATH.yaml [key=value ...]
+       avatarzoo bench recipes=[NAME,NAME] [key=value ...]
+
+  minutes=M | steps=N       equal time or equal steps for every recipe; neither: as long as each recipe says
+  seeds=[0,1]               one run of every recipe per seed
+  only=[ROW,ROW]            some rows of the suite
+  protocol=NAME[,NAME]      default: the suite's
+  out=DIR                   default runs/bench. Runs go to DIR/ROW/KEY-seedN and are shared by all suites
+  launcher=local|slurm      slurm.slurm_partition=NAME slurm.timeout_min=60 ...: what each job asks for
+  plugins=[FILE.py]
+  anything else (scale=small, data=multiface, data.root=DIR, ...) goes to every recipe
+
+Each run trains and is scored in a fresh process. The same command goes on where an earlier one stopped; benches may run
+side by side. A row that fails says why and stops nobody.
+
+suites:
+{suites}
 """
 
 
@@ -130,7 +154,7 @@ def _test(words: list[str]) -> None:
     from avatarzoo.benchmark.score import score
     from avatarzoo.compose import split_list
 
-    said, data = _take(words, "ckpt", "protocol", "out", "plugins", "split", "batch_size", "workers", "device")
+    said, data = _take(words, "ckpt", "protocol", "out", "plugins", "split", "batch_size", "workers", "device", "fit_codes")
     protocols = split_list(said.pop("protocol", None)) or ["tracked-v1"]
     score(_checkpoint(said), data, protocols, said.pop("out", None), **said)
 
@@ -138,8 +162,16 @@ def _test(words: list[str]) -> None:
 def _render(words: list[str]) -> None:
     from avatarzoo.rendering import render
 
-    said, data = _take(words, "ckpt", "out", "what", "path", "segment", "size", "frames", "fps", "device", "plugins")
-    print(render(_checkpoint(said), overrides=data, **said))
+    keys = ("ckpt", "out", "what", "path", "segment", "size", "frames", "fps", "device", "plugins", "driver.source")
+    said, data = _take(words, *keys)
+    source = said.pop("driver.source", None)
+    print(render(_checkpoint(said), overrides=data, source=source, **said))
+
+
+def _bench(words: list[str]) -> None:
+    from avatarzoo.benchmark.bench.options import bench_words
+
+    bench_words(words)
 
 
 def _list(words: list[str]) -> None:
@@ -160,6 +192,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "fit": _fit,
     "test": _test,
     "render": _render,
+    "bench": _bench,
     "list": _list,
     "doctor": _doctor,
 }
@@ -174,8 +207,12 @@ def _help(verb: str) -> str:
         return TEST.format(protocols=lines(components("protocol")))
     if verb == "render":
         return RENDER
+    if verb == "bench":
+        from avatarzoo.listing import lines, suites
+
+        return BENCH.format(suites=lines(suites()))
     if verb == "list":
-        return "usage: avatarzoo list [recipes|models|encodings|drivers|rasterizers|losses|protocols|data ...]"
+        return "usage: avatarzoo list [recipes|suites|models|encodings|drivers|rasterizers|losses|protocols|data ...]"
     return "usage: avatarzoo doctor"
 
 

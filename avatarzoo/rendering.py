@@ -17,6 +17,7 @@ from avatarzoo.build import build_capture
 from avatarzoo.capture import CameraTable, CaptureSummary
 from avatarzoo.config import override
 from avatarzoo.datamodules.base import Capture, Sample
+from avatarzoo.datamodules.take import Take, read_take
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.film import check_name, open_film
 from avatarzoo.geometry.cameras import face_to_camera, resize_intrinsics, to_camera
@@ -36,6 +37,7 @@ def render(
     out: str | Path = "avatar.mp4",
     *,
     overrides: Sequence[str] = (),
+    source: str | Path | None = None,
     size: int | None = None,
     frames: int | None = None,
     fps: int = 25,
@@ -52,6 +54,7 @@ def render(
         segment: of the capture; its frames drive the avatar, evenly spread over the film.
         out: video (.mp4, .mov, .mkv, .webm), .gif, .png for a single picture, or a folder of PNGs without suffix.
         overrides: where that capture lies, e.g. "data.root=DIR"; default: as in training.
+        source: a take that drives the avatar by parameters alone (``datamodules.take``), in its own time at ``fps``.
         size: height of the pictures in pixels; default: the height trained at.
         frames: number of pictures; default: one per driving frame, and at least four seconds where anything moves.
         fps: pictures per second.
@@ -72,6 +75,8 @@ def render(
         raise ConfigError(f"what={what} is not known.{did_you_mean(what, WHAT)}")
     if overrides and segment is None:
         raise ConfigError(f"{' '.join(overrides)} says where a capture lies; say segment=NAME too, to be driven by it.")
+    if source is not None and segment is not None:
+        raise ConfigError(f"driver.source={source} and segment={segment} both drive the avatar; give one of them.")
     if (size is not None and size < 2) or (frames is not None and frames < 1) or fps < 1:
         raise ConfigError(f"size={size} frames={frames} fps={fps}: give positive numbers (size at least 2).")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -84,10 +89,15 @@ def render(
     drivers = [None] if segment is None else _frames_of(loaded.config, overrides, segment)
     still = path.startswith("camera:") and segment is None
     count = frames or (1 if still or out.suffix.lower() == ".png" else max(SHORTEST, len(drivers)))
+    take = None if source is None else _take_for(model, read_take(source)).at(frames, fps)
+    if take is not None:
+        count = len(next(iter(take.signals.values())))
     poses = path_poses(path, camera, summary, count)
     with Progress(disable=quiet) as bar, open_film(out, fps) as film:
         for i in bar.track(range(count), description=f"rendering {what}"):
             batch = _batch(summary, drivers[i * len(drivers) // count])
+            if take is not None:
+                batch.driving = _driving(batch.driving, take, i)
             R, t = poses[i]
             batch.view = View(replace(camera, R=R[None], t=t[None]))
             _check_inputs(model, batch, segment is not None)
@@ -155,11 +165,12 @@ def neutral_batch(summary: CaptureSummary) -> HeadBatch:
     """
     zero = torch.zeros(1, dtype=torch.int64)
     arkit = None if summary.neutral_arkit is None else summary.neutral_arkit[None]
+    flame = None if summary.neutral_flame is None else {k: v[None] for k, v in summary.neutral_flame.items()}
     return HeadBatch(
         meta=Meta(zero, zero, zero, zero, zero, summary.tables),
         mesh=Mesh(summary.neutral_vertices[None], summary.head_pose[None]),
         texture=Texture(summary.neutral_average[None], summary.neutral_coverage[None]),
-        driving=Driving(frame=zero, arkit=arkit),
+        driving=Driving(frame=zero + summary.neutral_frame, arkit=arkit, flame=flame),
     )
 
 
@@ -177,6 +188,27 @@ def _frames_of(config: dict, overrides: Sequence[str], segment: str) -> list[tup
 
 def _batch(summary: CaptureSummary, driver: tuple[Capture, Sample] | None) -> HeadBatch:
     return neutral_batch(summary) if driver is None else driver[0].read(driver[1])
+
+
+def _take_for(model: Avatar, take: Take) -> Take:
+    """Check that a take drives a model: it gives every signal that the model reads."""
+    wanted = [p for p in model.requires if p.startswith(("driving.arkit", "driving.flame"))]
+    missing = [p for p in wanted if p not in take.signals]
+    if missing or not wanted:
+        reads = ", ".join(wanted) if wanted else f"none of them, but {', '.join(model.requires)}"
+        raise ConfigError(
+            f"driver.source={take.name} gives {', '.join(take.signals)}; this model is driven by {reads}. "
+            "A take drives a model trained with driver=arkit or driver=flame."
+        )
+    return take
+
+
+def _driving(neutral: Driving | None, take: Take, row: int) -> Driving:
+    """Return one row of a take over the neutral signals."""
+    neutral = neutral or Driving()
+    arkit = neutral.arkit if take.arkit is None else take.arkit[row, None]
+    flame = neutral.flame if take.flame is None else {name: value[row, None] for name, value in take.flame.items()}
+    return Driving(frame=neutral.frame, arkit=arkit, flame=flame)
 
 
 def _check_inputs(model: Avatar, batch: HeadBatch, driven: bool) -> None:

@@ -8,22 +8,11 @@ import numpy as np
 
 from avatarzoo.datamodules.formats import NUMBER, read_text
 from avatarzoo.errors import DataError, did_you_mean
+from avatarzoo.rigs.arkit import ARKIT_NAMES
+
+__all__ = ["ARKIT_NAMES", "read_arkit"]
 
 MARGIN = 0.1  # recorded weights overshoot 0..1 by a few hundredths
-_SIDES = ("Left", "Right")
-_EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
-
-#: The order of Live Link Face's CSV (its UDP stream swaps JawLeft with JawRight and MouthLeft with MouthRight).
-ARKIT_NAMES: tuple[str, ...] = (
-    *(f"Eye{what}{side}" for side in _SIDES for what in _EYE),
-    *("JawForward", "JawRight", "JawLeft", "JawOpen"),
-    *("MouthClose", "MouthFunnel", "MouthPucker", "MouthRight", "MouthLeft"),
-    *(f"Mouth{what}{side}" for what in ("Smile", "Frown", "Dimple", "Stretch") for side in _SIDES),
-    *("MouthRollLower", "MouthRollUpper", "MouthShrugLower", "MouthShrugUpper"),
-    *(f"Mouth{what}{side}" for what in ("Press", "LowerDown", "UpperUp") for side in _SIDES),
-    *("BrowDownLeft", "BrowDownRight", "BrowInnerUp", "BrowOuterUpLeft", "BrowOuterUpRight"),
-    *("CheekPuff", "CheekSquintLeft", "CheekSquintRight", "NoseSneerLeft", "NoseSneerRight", "TongueOut"),
-)
 
 
 def read_arkit(path: Path) -> dict[tuple[str, str], np.ndarray]:

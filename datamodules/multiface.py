@@ -173,7 +173,8 @@ class Multiface(Capture):
         if path.is_file():
             return CaptureSummary.from_plain(torch.load(path, weights_only=True))
         masks = read_regions(regions) if regions.is_file() else {}
-        summary = summarise(self.mesh, self.camera_table, train, self.textures.read, masks, self.arkit, self.tables)
+        ids = self._ids["frame"]
+        summary = summarise(self.mesh, self.camera_table, train, self.textures.read, masks, self.arkit, self.tables, ids)
         with atomic(path) as temporary:
             torch.save(summary.to_plain(), temporary)
         return summary

@@ -70,6 +70,7 @@ def summarise(
     regions: dict[str, Tensor],
     arkit: Mapping[Frame, np.ndarray] | None,
     tables: dict[str, list[str]],
+    ids: Mapping[Frame, int],
 ) -> CaptureSummary:
     """Compute a summary from training frames.
 
@@ -81,6 +82,7 @@ def summarise(
         regions: masks by name.
         arkit: weights by frame, or None.
         tables: as in ``batch.Meta``.
+        ids: indices of frames, as in ``batch.Driving.frame``.
     """
     mean, std, nearest = statistics.vertex_statistics(lambda: map(mesh.vertices, frames))
     texture_mean, texture_std, seen = statistics.texture_statistics(map(textures, frames))
@@ -104,4 +106,6 @@ def summarise(
         head_pose=torch.from_numpy(mesh.poses[neutral]),
         tables=tables,
         neutral_arkit=None if arkit is None else torch.from_numpy(arkit[neutral]),
+        neutral_frame=ids[neutral],
+        train_frames=torch.tensor([ids[frame] for frame in frames]),
     )

@@ -228,6 +228,8 @@ class Synthetic(Capture):
             head_pose=self.head_pose[neutral],
             tables=self.tables,
             neutral_arkit=self.arkit[neutral],
+            neutral_frame=neutral,
+            train_frames=torch.tensor(train),
         )
 
     def _texture(self, index: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from avatarzoo import registry
+from avatarzoo import fitting, registry
 from avatarzoo.benchmark.aggregate import aggregate
 from avatarzoo.benchmark.predictions import checksums, write_predictions
 from avatarzoo.benchmark.protocol import Protocol
@@ -41,6 +41,7 @@ def score(
     out: str | Path | None = None,
     *,
     split: str = "test",
+    fit_codes: int = 0,
     batch_size: int = 4,
     workers: int = 0,
     device: str = "auto",
@@ -57,6 +58,7 @@ def score(
         out: folder for predictions/, coverage/, checksums.sha256 and record.json; default: "test" in the run's folder
             (beside a bare checkpoint file).
         split: of the capture.
+        fit_codes: steps that fit codes of unseen frames to their own pictures (driver=frame_code); the record says so.
         batch_size: pictures rendered at a time.
         workers: loader processes.
         device: "cpu", "cuda" or "auto".
@@ -78,8 +80,12 @@ def score(
         raise ConfigError(f"Protocols compare pictures, and model {loaded.config['model']['name']!r} renders none.")
     capture, node = _capture(loaded, data)
     _check_fits(loaded, capture, node["name"])
+    fitting.check_frames(model, capture, split, fit_codes)
     out = _out_folder(loaded) if out is None else Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    if fit_codes:
+        phase = next(iter(loaded.config["phases"]))
+        fitting.fit_codes(model, capture, split, fit_codes, phase=phase, batch_size=batch_size, quiet=quiet)
 
     feed = ZooData(capture, batch_size, workers)
     timing = write_predictions(model, feed, out, split, device, quiet)

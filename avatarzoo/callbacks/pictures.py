@@ -65,7 +65,7 @@ class Pictures(L.Callback):
             return
         self._drawn_at = module.iteration
         if self._batch is None:
-            samples = choose(self.capture, ROWS)
+            samples = choose(self.capture, ROWS, _only_training_frames(model))
             self._batch = collate([self.capture.read(s) for s in samples])
         sheet = draw(model, self._batch.to(module.device))
         path = self.folder / f"step_{module.iteration:06d}.png"
@@ -74,17 +74,22 @@ class Pictures(L.Callback):
             _send(logger, sheet, module.iteration)
 
 
-def choose(capture: Capture, count: int) -> list[Sample]:
+def _only_training_frames(model: Avatar) -> bool:
+    return any(getattr(module, "only_training_frames", False) for module in model.modules())
+
+
+def choose(capture: Capture, count: int, only_training: bool = False) -> list[Sample]:
     """Choose samples to look at: the front view first, then other views, held-out frames before training frames.
 
     Args:
         capture: prepared.
         count: at most this many.
+        only_training: for models that know no other frames.
 
     Returns:
         Distinct samples, always the same for a capture.
     """
-    pool = capture.splits.get("val") or capture.splits["train"]
+    pool = capture.splits["train"] if only_training else capture.splits.get("val") or capture.splits["train"]
     front = capture.summary.cameras.views.get("Front")
     chosen = [s for s in pool if s.camera == front][-1:]
     for source in (pool, capture.splits["train"]):

@@ -35,6 +35,8 @@ class Driver(nn.Module, ABC):
 
     requires: tuple[str, ...] = ()
     test_inputs: str = "parameters"
+    #: whether it knows codes of training frames alone (then pictures during training show those).
+    only_training_frames: bool = False
 
     def bind(self, summary: CaptureSummary) -> None:
         """Make what depends on the capture; called once, before weights are loaded."""

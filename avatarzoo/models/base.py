@@ -28,6 +28,8 @@ class Model(nn.Module, ABC):
     uses: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     test_inputs: str = "none"
+    #: what was optimised on test pictures, for records; set by ``avatarzoo.fitting``.
+    test_time_fitting: str = "none"
     #: progress of the run in 0..1, set before every step; schedules inside models read it.
     progress: float = 0.0
     config: dict[str, Any]

@@ -1,0 +1,59 @@
+"""Drive by the 52 ARKit weights that a phone records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from avatarzoo.batch import HeadBatch
+from avatarzoo.drivers.base import Code, Driver
+from avatarzoo.drivers.signal_to_code import SignalToCode
+from avatarzoo.errors import ConfigError, did_you_mean
+from avatarzoo.registry import register
+from avatarzoo.rigs.arkit import ARKIT_NAMES
+
+
+@register("driver", "arkit")
+class ARKitDriver(Driver):
+    """52 ARKit weights to a code: no picture and no mesh of the frame is seen at test."""
+
+    requires = ("driving.arkit",)
+    test_inputs = "parameters"
+
+    def __init__(
+        self,
+        shape: tuple[int, int, int],
+        rasterizer: Mapping[str, Any] | str = "warp",
+        *,
+        hidden: list[int] = [],  # noqa: B006 - a schema default, never changed
+        exclude: list[str] = ["TongueOut"],  # noqa: B006
+    ) -> None:
+        """Make the map from weights to the code.
+
+        Args:
+            shape: of the code.
+            rasterizer: unused.
+            hidden: widths of hidden layers; none makes the code linear in the weights.
+            exclude: weights by name that are left out; the tongue, because trackers and meshes seldom have one.
+
+        Raises:
+            ConfigError: a name ARKit does not have.
+        """
+        super().__init__()
+        for name in exclude:
+            if name not in ARKIT_NAMES:
+                raise ConfigError(
+                    f"driver.exclude names {name!r}, which is no ARKit weight.{did_you_mean(name, ARKIT_NAMES)}"
+                )
+        keep = [i for i, name in enumerate(ARKIT_NAMES) if name not in exclude]
+        self.register_buffer("keep", torch.tensor(keep), persistent=False)
+        self.to_code = SignalToCode(len(keep), shape, hidden)
+
+    def forward(self, batch: HeadBatch) -> Code:
+        """Map the frame's weights (see ``Driver``)."""
+        weights = None if batch.driving is None else batch.driving.arkit
+        if weights is None:
+            raise ConfigError("driver 'arkit' needs driving.arkit: 52 weights per frame, as in arkit_weights.csv.")
+        return Code(self.to_code(weights[:, self.keep]))
