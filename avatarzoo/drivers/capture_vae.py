@@ -47,6 +47,7 @@ class CaptureVAE(Driver):
         mean_scale: float = 0.1,
         log_std_scale: float = 0.01,
         log_std_start: float = 0.0,
+        texture_unit: str = "texture_std",
     ) -> None:
         """Make the encoder.
 
@@ -59,6 +60,9 @@ class CaptureVAE(Driver):
             joint_channels: of the stride-2 convolutions after the concatenation; log2(position_size / side) of them.
             mean_scale, log_std_scale: factors on the heads' outputs (Multiface: 0.1 and 0.01; 1 switches them off).
             log_std_start: added to the log-std (0: the posterior starts as wide as the prior).
+            texture_unit: what texture offsets are divided by: "texture_std" as Multiface, or "colour_std", the spread of
+                the mean texture's colours. A few similar frames have a tiny texture std, and lids and lips then enter the
+                network as values of 40, which drown the positions.
         """
         super().__init__()
         channels, side, _ = shape
@@ -68,6 +72,9 @@ class CaptureVAE(Driver):
                 f"{position_size // 2 ** len(joint_channels)}, but the code's side is {side}; "
                 f"give log2({position_size}/{side})."
             )
+        if texture_unit not in ("texture_std", "colour_std"):
+            raise ConfigError(f"driver.texture_unit is 'texture_std' or 'colour_std', not {texture_unit!r}.")
+        self.texture_unit = texture_unit
         self.position_size, self.mean_scale, self.log_std_scale = position_size, mean_scale, log_std_scale
         self.log_std_start, self._rasterizer = log_std_start, rasterizer
         first, second = texture_channels
@@ -104,7 +111,9 @@ class CaptureVAE(Driver):
         self.register_buffer("covered", texels.covered, persistent=False)
         self.register_buffer("texel_triangle", texels.points.triangle, persistent=False)
         self.register_buffer("texel_weights", texels.points.weights, persistent=False)
-        self.texture_std, self.vertex_std = summary.texture_std, summary.vertex_std
+        colour_std = float(summary.colour_axes.square().sum() / 3) ** 0.5
+        self.texture_std = summary.texture_std if self.texture_unit == "texture_std" else colour_std
+        self.vertex_std = summary.vertex_std
 
     def position_map(self, vertices: Tensor) -> Tensor:
         """Resample tracked vertices (B,V,3 mm) into normalised position maps (B,3,P,P)."""

@@ -26,30 +26,50 @@ class TrackedMeshLoss(LossTerm):
 
     requires = ("mesh.vertices",)
 
-    def __init__(self, *, exclude: list[str] = ["mouth"], squared: bool = True) -> None:  # noqa: B006 - a schema default
-        """Name the regions that do not count, and choose the norm."""
+    def __init__(
+        self,
+        *,
+        exclude: list[str] = ["mouth"],  # noqa: B006 - a schema default, never changed
+        region_weights: dict[str, float] | None = None,
+        squared: bool = True,
+    ) -> None:
+        """Name the regions that do not count and those that count more, and choose the norm.
+
+        Args:
+            exclude: regions whose vertices do not count (W_M).
+            region_weights: factors on the squared error of regions of the surface, e.g. {eyes: 16} (not in the paper). Lids
+                are one vertex in a hundred and move furthest.
+            squared: mean of squares; False: the root of it, per mesh.
+        """
         self.exclude, self.squared, self.std = exclude, squared, 1.0
+        self.region_weights = region_weights or {}
 
     def bind(self, summary: CaptureSummary) -> None:
-        """Find the vertices outside the excluded regions."""
+        """Find the vertices outside the excluded regions and each one's factor."""
         topology = summary.topology
         uv = torch.zeros(len(summary.vertex_mean), 2)
         uv[topology.triangles.reshape(-1).long()] = topology.uvs[topology.uv_triangles.reshape(-1).long()]
-        unknown = [name for name in self.exclude if name not in summary.regions]
-        if unknown and summary.regions:
-            raise ConfigError(f"loss.tracked_mesh.exclude names {unknown[0]!r}.{did_you_mean(unknown[0], summary.regions)}")
-        if unknown:
-            log.warning("The capture names no regions (uv_regions.png): tracked_mesh counts %s too.", " and ".join(unknown))
+        for option, names in (("exclude", self.exclude), ("region_weights", list(self.region_weights))):
+            unknown = [name for name in names if name not in summary.regions]
+            if unknown and summary.regions:
+                hint = did_you_mean(unknown[0], summary.regions)
+                raise ConfigError(f"loss.tracked_mesh.{option} names {unknown[0]!r}, which the capture lacks.{hint}")
+            if unknown:
+                which = " and ".join(unknown)
+                log.warning("The capture names no regions (uv_regions.png): tracked_mesh counts %s like the rest.", which)
         inside = torch.zeros(len(uv), dtype=torch.bool)
         for name in self.exclude:
             inside |= summary.region_at(name, uv)
-        self.mask, self.std = ~inside, summary.vertex_std
+        self.mask, self.std, self.factor = ~inside, summary.vertex_std, torch.ones(len(uv))
+        for name, factor in self.region_weights.items():
+            self.factor[summary.region_at(name, uv)] = factor
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
         """Return B values (see ``LossTerm``)."""
         error = (prediction.extras["tracked_vertices"] - batch.mesh.vertices) / self.std
         mask = self.mask.to(error.device)[None, None].expand(len(error), -1, -1)
-        return power(masked_mean(error.square().transpose(1, 2), mask), self.squared)
+        squares = error.square() * self.factor.to(error.device)[:, None]
+        return power(masked_mean(squares.transpose(1, 2), mask), self.squared)
 
 
 @register("loss", "smoothness")

@@ -135,3 +135,19 @@ def test_sizes_that_do_not_fit_are_named() -> None:
 def test_a_batch_without_a_texture_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"needs texture.average and mesh.vertices"):
         driver()(dataclasses.replace(fx.batch(), texture=None))
+
+
+def test_textures_enter_in_the_unit_that_was_asked_for() -> None:
+    summary, batch = fx.summary(), fx.batch()
+    seen: dict[str, torch.Tensor] = {}
+    for unit in ("texture_std", "colour_std"):
+        made = driver(texture_unit=unit)
+        made.texture_head.register_forward_pre_hook(lambda _, inputs, unit=unit: seen.update({unit: inputs[0]}))
+        made(batch)
+    axes = summary.colour_axes.double().numpy()
+    colour_std = float((axes @ axes.T).trace() / 3) ** 0.5  # mean variance of the three channels
+    expected = (batch.texture.average - summary.texture_mean) / colour_std * batch.texture.coverage
+    torch.testing.assert_close(seen["colour_std"], expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(seen["texture_std"] * summary.texture_std, expected * colour_std, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ConfigError, match="'texture_std' or 'colour_std', not 'pixels'"):
+        driver(texture_unit="pixels")

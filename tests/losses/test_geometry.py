@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from avatarzoo.batch import Prediction
+from avatarzoo.errors import ConfigError
 from avatarzoo.losses.geometry import SmoothnessLoss, TrackedMeshLoss
 
 
@@ -41,6 +42,24 @@ def test_the_tracked_mesh_counts_away_from_the_mouth(exclude: list[str], squared
     expected = np.array([(shift[i].double().numpy()[keep] ** 2).mean() / summary.vertex_std**2 for i in range(2)])
     found = loss(Prediction(extras={"tracked_vertices": batch.mesh.vertices + shift}), batch)
     np.testing.assert_allclose(found, expected if squared else np.sqrt(expected), rtol=1e-4)
+
+
+def test_regions_of_the_tracked_mesh_count_more() -> None:
+    batch, summary = fx.batch(), fx.summary()
+    shift = torch.randn(batch.mesh.vertices.shape, generator=torch.Generator().manual_seed(1))
+    loss = TrackedMeshLoss(exclude=["mouth"], region_weights={"eyes": 5.0})
+    loss.bind(summary)
+    keep, eyes = ~inside("mouth"), inside("eyes")
+    assert eyes.any() and not (eyes & ~keep).any()
+    squares = (shift.double().numpy() ** 2) * np.where(eyes, 5.0, 1.0)[None, :, None]
+    expected = squares[:, keep].mean(axis=(1, 2)) / summary.vertex_std**2
+    found = loss(Prediction(extras={"tracked_vertices": batch.mesh.vertices + shift}), batch)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_an_unknown_region_of_the_tracked_mesh_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"region_weights names 'eye', which the capture lacks.*eyes"):
+        TrackedMeshLoss(region_weights={"eye": 5.0}).bind(fx.summary())
 
 
 def test_excluded_vertices_get_no_gradient() -> None:
