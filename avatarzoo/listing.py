@@ -27,6 +27,13 @@ def recipes() -> dict[str, str]:
     return {name: _first_comment(file) for name, file in sorted(recipe_files().items())}
 
 
+def suites() -> dict[str, str]:
+    """Return the suites of ``avatarzoo bench`` by name, each with the comment on its first line."""
+    from avatarzoo.benchmark.bench.suite import suite_files  # here, because it brings PyTorch along
+
+    return {name: _first_comment(file) for name, file in sorted(suite_files().items())}
+
+
 def components(kind: str) -> dict[str, str]:
     """Return the components of a kind by name, each with the first line of its docstring.
 
@@ -45,12 +52,13 @@ def print_listing(headings: Sequence[str] = ()) -> None:
     Raises:
         ConfigError: there is no such list.
     """
-    known = ["recipes", *HEADINGS]
+    known = ["recipes", "suites", *HEADINGS]
     for heading in headings:
         if heading not in known:
             raise ConfigError(f"There is no list {heading!r}.{did_you_mean(heading, known)}")
     for heading in headings or known:
-        entries = recipes() if heading == "recipes" else components(HEADINGS[heading])
+        found = {"recipes": recipes, "suites": suites}.get(heading)
+        entries = found() if found else components(HEADINGS[heading])
         if entries or headings:
             print(f"{heading}\n{lines(entries) or '  (none)'}\n")
     for name, error in registry.plugin_errors.items():

@@ -33,10 +33,10 @@ class Loader:
 class Trainer:
     """When a run ends and where it runs.
 
-    ``max_time`` is "HH:MM:SS", "DD:HH:MM:SS" or seconds; the run ends at whichever limit comes first.
+    ``max_time`` is "HH:MM:SS", "DD:HH:MM:SS" or seconds; the run ends at whichever limit comes first; null is no limit.
     """
 
-    max_steps: int = 400_000
+    max_steps: int | None = 400_000
     max_time: str | int | float | None = None
     precision: str = "32-true"
     accelerator: str = "auto"
@@ -178,7 +178,8 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         name: _check_phase(f"phases.{name}", phase) for name, phase in checked["phases"].items() if phase is not None
     }
     read_phases(checked["phases"])  # what types cannot say: durations, signs
-    seconds(checked["trainer"]["max_time"])
+    if seconds(checked["trainer"]["max_time"]) is None and checked["trainer"]["max_steps"] is None:
+        raise ConfigError("The run has no end: set trainer.max_steps=N or trainer.max_time=HH:MM:SS.")
     return checked
 
 

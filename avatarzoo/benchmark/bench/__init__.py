@@ -1,0 +1,1 @@
+"""Train and score a list of recipes under equal conditions: suites, jobs, and what runs them."""

@@ -1,0 +1,104 @@
+"""The table that a bench ends with, made from the records of its runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from avatarzoo.benchmark.bench.job import Job
+from avatarzoo.benchmark.bench.suite import Planned, Suite
+from avatarzoo.benchmark.leaderboard.rows import Entry, Group, Row, Value, group_entries
+from avatarzoo.benchmark.record import read_records
+from avatarzoo.errors import DataError
+
+
+def number(value: Value | None, digits: int = 2) -> str:
+    """Return a number with its spread over seeds as text; "-" where there is none.
+
+    Args:
+        value: over seeds.
+        digits: after the point.
+    """
+    if value is None:
+        return "-"
+    return f"{value.mean:.{digits}f}" + (f" ±{value.spread:.{digits}f}" if value.spread is not None else "")
+
+
+def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
+    """Lay the groups of one protocol and capture out, one section per kind of test input.
+
+    Args:
+        groups: they differ in what the models see.
+        order: labels in the order wanted; None of these keeps best first.
+    """
+    views = groups[0].views
+    first = groups[0]
+    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE on 0..255; mean ± deviation over seeds"
+    table = Table(title=f"{first.capture}, {first.protocol}", caption=caption, box=box.SIMPLE_HEAD)
+    heads = ("PSNR", "MSE", *views, "cover%", "steps", "parameters", "runs")
+    table.add_column("", no_wrap=True)
+    for head in heads:
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("sees")
+    for group in groups:
+        rows = sorted(group.rows, key=lambda r: order.index(r.label) if r.label in order else len(order))
+        for row in rows:
+            table.add_row(row.label, *cells(row, views), str(len(row.entries)), group.test_inputs)
+        table.add_section()
+    return table
+
+
+def cells(row: Row, views: Sequence[str]) -> list[str]:
+    """Return a row's numbers as text.
+
+    Args:
+        row: over its seeds.
+        views: to show the errors of.
+    """
+    metrics = [number(row.value("metrics", "overall", key)) for key in ("psnr", "mse")]
+    metrics += [number(row.value("metrics", "views", view, "mse")) for view in views]
+    coverage, steps = row.value("metrics", "overall", "coverage"), row.value("iteration")
+    share = "-" if coverage is None else f"{100 * coverage.mean:.2f}"
+    return [*metrics, share, f"{steps.mean:,.0f}" if steps else "-", f"{row.first['parameters']['total']:,}"]
+
+
+def print_table(suite: Suite, results: Sequence[tuple[Planned, Job]], out: Path, console: Console) -> None:
+    """Print what a bench has so far: numbers, what failed and why, what is missing, and what to type next.
+
+    Args:
+        suite: that was run.
+        results: each planned run with what became of it.
+        out: folder of the bench.
+        console: to print on.
+    """
+    entries = []
+    for planned, job in results:
+        file = out / planned.folder / "test" / "record.json"
+        if job.status == "done":
+            try:
+                entries += [Entry(record, file, planned.row.name) for record in read_records(file)]
+            except DataError as error:
+                job.status, job.why = "failed", str(error)
+    groups = [g for g in group_entries(entries) if g.protocol in suite.protocols]
+    order = [row.name for row in suite.rows]
+    for place in dict.fromkeys((g.capture, g.protocol) for g in groups):
+        console.print(group_table([g for g in groups if (g.capture, g.protocol) == place], order))
+    for reason in sorted({why for e in entries for why in e.record["missing"].values()}):
+        console.print(f"n/a: {reason}", style="yellow", highlight=False, markup=False)
+    failed: dict[tuple[str, str], list[int]] = {}
+    for _, job in results:
+        if job.status == "failed":
+            failed.setdefault((job.row, job.why or "unknown"), []).append(job.seed)
+    for (row, why), seeds in failed.items():
+        text = f"failed: {row}, seed {', '.join(map(str, seeds))}: {why}"
+        console.print(text, style="red", highlight=False, markup=False, soft_wrap=True)
+    if failed:
+        console.print(f"logs      {out / 'ROW' / 'KEY-seedN' / 'log.txt'}; the same command tries failed runs again")
+    left = [job for _, job in results if job.status not in ("done", "failed")]
+    if left:
+        console.print(f"{len(left)} runs are left; the same command goes on where this one stopped.", highlight=False)
+    console.print(f"next      avatarzoo leaderboard {out}", highlight=False, soft_wrap=True)
