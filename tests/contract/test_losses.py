@@ -34,7 +34,9 @@ def model() -> torch.nn.Module:
 
 
 def predict(batch: HeadBatch) -> Prediction:
-    return model().predict(batch, "fit", {})
+    prediction = model().predict(batch, "fit", {})
+    prediction.extras["texture"] = 0.5 + prediction.extras["position_map"]  # PiCA has none; any map will do
+    return prediction
 
 
 def perfect(batch: HeadBatch) -> Prediction:
@@ -44,8 +46,17 @@ def perfect(batch: HeadBatch) -> Prediction:
     for name in ("code_mean", "code_log_std", "laplacian", "position_map", "mean_map"):
         extras[name] = torch.zeros_like(extras[name])
     extras["tracked_vertices"] = batch.mesh.vertices
+    extras["texture"] = unwrapped(batch, extras["texture"])
     covered = batch.view.depth > 0
     return Prediction(batch.view.image, covered, batch.view.depth, batch.mesh.vertices, extras=extras)
+
+
+def unwrapped(batch: HeadBatch, texture: torch.Tensor) -> torch.Tensor:
+    """Fill a texture with what the pictures show of each texel."""
+    term = build("texture")
+    place, points = term._chart(texture)
+    colours, _ = term.target(batch, points, torch.arange(len(place)).expand(len(texture), -1))
+    return texture.detach().flatten(2).index_copy(2, place, colours.transpose(1, 2)).view_as(texture)
 
 
 def one(group: HeadBatch | Prediction, index: int, count: int = 2) -> HeadBatch | Prediction:

@@ -18,6 +18,11 @@ from avatarzoo.models.base import Avatar, Model, parameter_counts
 
 #: the smallest config of each model that fits ``fixtures.summary()``
 TINY: dict[str, dict[str, Any]] = {
+    "deep_appearance": {
+        "model": {"name": "deep_appearance", "latent_shape": [8], "hidden": 8, "texture_channels": [8, 8, 4, 4]},
+        "driver": {"name": "deep_appearance_vae", "texture_channels": [4, 4, 8, 8, 8], "hidden": 8},
+        "rasterizer": {"name": "warp"},
+    },
     "pica": fx.PICA,
     "static_texture": {"model": {"name": "static_texture"}, "rasterizer": {"name": "warp"}},
 }
