@@ -1,0 +1,1 @@
+"""Volume rendering: rays, occupancy, sampling along rays, compositing. Nothing here knows a model."""
