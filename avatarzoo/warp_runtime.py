@@ -72,10 +72,10 @@ def load(module: Any, device: torch.device) -> None:
     """Compile (or fetch from the cache) the kernels of a module before several threads launch them.
 
     Args:
-        module: a Python module that holds kernels.
+        module: a Python or Warp module that holds kernels.
         device: where they will run.
     """
-    key = (module.__name__, str(device))
+    key = (getattr(module, "name", None) or module.__name__, str(device))
     if key not in _loaded:
         warp = start()
         with _lock:

@@ -13,7 +13,10 @@ from avatarzoo.encodings.base import Encoding
 from avatarzoo.errors import ConfigError
 
 #: options that keep an encoding small; the defaults otherwise
-SMALL: dict[str, dict[str, Any]] = {"learned_maps": {"size": 8, "length": 20}}
+SMALL: dict[str, dict[str, Any]] = {
+    "learned_maps": {"size": 8, "length": 20},
+    "hash_grid": {"levels": 3, "log2_table_size": 7, "coarsest": 3, "finest": 12, "init_scale": 1.0},
+}
 
 
 def build(name: str, in_dim: int) -> Encoding:
