@@ -20,6 +20,7 @@ verbs:
   test    score:   avatarzoo test ckpt=RUN protocol=tracked-v1 out=DIR
   render  film:    avatarzoo render ckpt=RUN what=image path=orbit out=orbit.mp4
   bench   compare: avatarzoo bench suite=pica_table1 seeds=[0,1] minutes=6 scale=small
+  bench-speed  time:  avatarzoo bench-speed recipes=dam,pica_full scale=paper threads=1
   list    what there is: recipes, models, encodings, drivers, rasterizers, losses, protocols, data
   doctor  what works on this machine, and why the rest does not
 
@@ -93,6 +94,19 @@ side by side. A row that fails says why and stops nobody.
 
 suites:
 {suites}
+"""
+
+
+BENCH_SPEED = """\
+usage: avatarzoo bench-speed [key=value ...]
+
+  recipes=NAME,NAME         default dam,pica_full; ratios are the first's time over each other's
+  scale=paper|small   threads=1   device=cpu|cuda   repeat=15
+  dtype=float32,bfloat16
+  what=object,pixel,avatars decoders and mesh; shading covered pixels; whole pictures of several avatars
+  pixels=200000,900000,2700000   avatars=1,2,3,4,5
+  data=multiface data.root=DIR ...   whose mesh; default: the synthetic head
+  out=FILE.json
 """
 
 
@@ -174,6 +188,19 @@ def _bench(words: list[str]) -> None:
     bench_words(words)
 
 
+def _bench_speed(words: list[str]) -> None:
+    from avatarzoo.benchmark.bench_speed import bench_speed
+    from avatarzoo.compose import split_list
+
+    keys = ("recipes", "scale", "threads", "device", "repeat", "dtype", "what", "pixels", "avatars", "out")
+    said, data = _take(words, *keys)
+    lists = {key: split_list(said.pop(key)) for key in ("recipes", "dtype", "what", "pixels", "avatars") if key in said}
+    lists |= {key: [int(value) for value in lists[key]] for key in ("pixels", "avatars") if key in lists}
+    if "dtype" in lists:
+        lists["dtypes"] = lists.pop("dtype")
+    bench_speed(**lists, **said, overrides=data)
+
+
 def _list(words: list[str]) -> None:
     from avatarzoo.listing import print_listing
 
@@ -193,6 +220,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "test": _test,
     "render": _render,
     "bench": _bench,
+    "bench-speed": _bench_speed,
     "list": _list,
     "doctor": _doctor,
 }
@@ -207,6 +235,8 @@ def _help(verb: str) -> str:
         return TEST.format(protocols=lines(components("protocol")))
     if verb == "render":
         return RENDER
+    if verb == "bench-speed":
+        return BENCH_SPEED
     if verb == "bench":
         from avatarzoo.listing import lines, suites
 

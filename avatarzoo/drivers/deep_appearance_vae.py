@@ -41,6 +41,7 @@ class DeepAppearanceVAE(Driver):
         mean_scale: float = 0.1,
         log_std_scale: float = 0.01,
         log_std_start: float = 0.0,
+        texture_unit: str = "texture_std",
     ) -> None:
         """Make the layers whose size does not depend on the capture.
 
@@ -51,8 +52,13 @@ class DeepAppearanceVAE(Driver):
             hidden: width of what texture and vertices are brought to.
             mean_scale, log_std_scale: factors on the last layer's outputs (1 switches them off).
             log_std_start: added to the log-std (0: the posterior starts as wide as the prior).
+            texture_unit: what the texture's offsets are divided by: "texture_std", or "colour_std", the spread of the mean
+                texture's colours (where few, similar frames give a tiny texture std, an open mouth enters as 30 of it).
         """
         super().__init__()
+        if texture_unit not in ("texture_std", "colour_std"):
+            raise ConfigError(f"driver.texture_unit is 'texture_std' or 'colour_std', not {texture_unit!r}.")
+        self.texture_unit = texture_unit
         self.shape, self.hidden, self.texture_size = tuple(shape), hidden, 4 * 2 ** len(texture_channels)
         self.mean_scale, self.log_std_scale, self.log_std_start = mean_scale, log_std_scale, log_std_start
         layers: list[nn.Module] = []
@@ -76,7 +82,9 @@ class DeepAppearanceVAE(Driver):
         # all of it is in the checkpoint's summary already
         self.register_buffer("texture_mean", summary.texture_mean.clone(), persistent=False)
         self.register_buffer("vertex_mean", summary.vertex_mean.clone(), persistent=False)
-        self.texture_std, self.vertex_std = summary.texture_std, summary.vertex_std
+        spread = float(summary.colour_axes.square().sum() / 3) ** 0.5
+        self.texture_std = summary.texture_std if self.texture_unit == "texture_std" else spread
+        self.vertex_std = summary.vertex_std
 
     def forward(self, batch: HeadBatch) -> Code:
         """Encode the batch (see ``Driver``)."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from avatarzoo.batch import HeadBatch, Prediction
 from avatarzoo.capture import CaptureSummary
+from avatarzoo.errors import ConfigError
+from avatarzoo.rasterizers.base import Rasterizer
 
 
 class Model(nn.Module, ABC):
@@ -68,6 +71,27 @@ class Model(nn.Module, ABC):
         """
 
 
+@dataclass(frozen=True)
+class Halves:
+    """A mesh avatar's work in two halves, for timing: once per object, and once per covered pixel.
+
+    Attributes:
+        decode: () -> (vertices 1,V,3 mm face-centric, the maps that pixels read), of a neutral code seen from in front.
+        shade: (maps, uv N,2, positions N,3 mm) -> N,3 colours.
+        networks: what ``decode`` runs; may be stored in lower precision.
+        triangles, uvs, uv_triangles: topology of the vertices.
+        rasterizer: of the model.
+    """
+
+    decode: Callable[[], tuple[Tensor, Tensor]]
+    shade: Callable[[Tensor, Tensor, Tensor], Tensor]
+    networks: tuple[nn.Module, ...]
+    triangles: Tensor
+    uvs: Tensor
+    uv_triangles: Tensor
+    rasterizer: Rasterizer
+
+
 class Avatar(Model):
     """A model that renders pictures of a head."""
 
@@ -82,6 +106,14 @@ class Avatar(Model):
             image, coverage, depth and (for meshes) vertices; ``extras["mesh_triangles"]`` (F,3 int32) beside vertices,
             ``extras["raster"]`` B,H,W,4 and ``extras["uv"]`` B,H,W,2 where the model rasterizes.
         """
+
+    def halves(self) -> Halves:
+        """Return the model's work per object and per pixel.
+
+        Raises:
+            ConfigError: it does not part so.
+        """
+        raise ConfigError(f"{type(self).__name__} has no work per object and per pixel to time; leave it out.")
 
 
 class Tracker(Model):

@@ -15,7 +15,7 @@ from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip, view_vector
 from avatarzoo.geometry.uv import sample_map
-from avatarzoo.models.base import Avatar
+from avatarzoo.models.base import Avatar, Halves
 from avatarzoo.models.deep_appearance.colour_correction import ColourCorrection
 from avatarzoo.models.deep_appearance.decoder import DeepAppearanceDecoder
 from avatarzoo.rasterizers.coverage import add_touched_pixels
@@ -66,12 +66,13 @@ class DeepAppearance(Avatar):
             antialias: samples per pixel and axis that decide how much of a pixel the mesh covers (1, off, as released).
         """
         super().__init__()
+        self.latent_shape = tuple(latent_shape)
         if texture_unit not in TEXTURE_UNITS:
             raise ConfigError(f"model.texture_unit is one of {', '.join(TEXTURE_UNITS)}, not {texture_unit!r}.")
         if antialias < 1:
             raise ConfigError(f"model.antialias is a number of samples per pixel and axis, 1 or more, not {antialias}.")
         self.rasterizer = registry.build("rasterizer", parts["rasterizer"])
-        self.driver = registry.build("driver", parts["driver"], tuple(latent_shape), parts["rasterizer"])
+        self.driver = registry.build("driver", parts["driver"], self.latent_shape, parts["rasterizer"])
         self.requires = (*self.driver.requires, "mesh.head_pose", "view.camera")
         self.test_inputs = self.driver.test_inputs
         self.decoder = DeepAppearanceDecoder(prod(latent_shape), hidden, view_features, texture_channels, untied_bias)
@@ -213,6 +214,20 @@ class DeepAppearance(Avatar):
         """
         parts = zip(textures.split(1), uv.split(counts), strict=True)
         return torch.cat([sample_map(one, part)[0] for one, part in parts], dim=0)
+
+    def halves(self) -> Halves:
+        """Return the decoder of mesh and texture, and the texture's lookup (see ``Avatar``)."""
+        code = torch.zeros(1, *self.latent_shape, device=self.vertex_mean.device)
+        towards = code.new_tensor([[0.0, 0.0, 1.0]])
+
+        def decode() -> tuple[Tensor, Tensor]:
+            return self.decode_object(code, towards)
+
+        def shade(texture: Tensor, uv: Tensor, xyz: Tensor) -> Tensor:
+            return self.shade(texture, [len(uv)], uv)
+
+        topology = (self.triangles, self.uvs, self.uv_triangles)
+        return Halves(decode, shade, (self.decoder,), *topology, self.rasterizer)
 
     def after_step(self, batch: HeadBatch, prediction: Prediction, average: Callable[[Tensor], Tensor]) -> None:
         """Remember which cameras were trained on."""

@@ -14,7 +14,7 @@ from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip, view_vector
 from avatarzoo.geometry.uv import sample_map
-from avatarzoo.models.base import Avatar
+from avatarzoo.models.base import Avatar, Halves
 from avatarzoo.models.pica.decoders import MapDecoder
 from avatarzoo.models.pica.mesh import PicaMesh
 from avatarzoo.models.pica.pixel_decoder import PixelDecoder
@@ -98,7 +98,7 @@ class PiCA(Avatar):
             )
         if geometry_residual not in ("mean", "none"):
             raise ConfigError(f"model.geometry_residual is 'mean' or 'none', not {geometry_residual!r}.")
-        shape = (latent_channels, latent_size, latent_size)
+        shape = self.latent_shape = (latent_channels, latent_size, latent_size)
         self.rasterizer = registry.build("rasterizer", parts["rasterizer"])
         self.driver = registry.build("driver", parts["driver"], shape, parts["rasterizer"])
         self.encoding = registry.build("encoding", parts["encoding"], 2)
@@ -221,6 +221,21 @@ class PiCA(Avatar):
         parts = zip(codes.split(1), uv.split(counts), strict=True)
         code = torch.cat([sample_map(one, part)[0] for one, part in parts], dim=0)
         return self.pixel_decoder(code, xyz, self.encoding(uv), uv)
+
+    def halves(self) -> Halves:
+        """Return the decoders with the mesh, and the pixel decoder with its lookups (see ``Avatar``)."""
+        code = torch.zeros(1, *self.latent_shape, device=self.mesh.mean.device)
+        towards = code.new_tensor([0.0, 0.0, 1.0])[None, :, None, None].expand(1, 3, *code.shape[2:])
+
+        def decode() -> tuple[Tensor, Tensor]:
+            position_map = self.geometry(code).float()
+            return self.mesh.vertices(position_map), self.expression(torch.cat([code, towards], dim=1)).float()
+
+        def shade(codes: Tensor, uv: Tensor, xyz: Tensor) -> Tensor:
+            return self.shade(codes, [len(uv)], uv, xyz)
+
+        topology = (self.mesh.triangles, self.mesh.uvs, self.mesh.uv_triangles)
+        return Halves(decode, shade, (self.geometry, self.expression), *topology, self.rasterizer)
 
     def after_step(self, batch: HeadBatch, prediction: Prediction, average: Callable[[Tensor], Tensor]) -> None:
         """Move V_mu towards the batch's mean mesh (supplement equation 3)."""
