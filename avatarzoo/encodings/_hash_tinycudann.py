@@ -69,19 +69,21 @@ def encode(points: Tensor, values: Tensor, layout: Layout, table: Tensor | None)
     Raises:
         BackendError: tensors that are not float32 on CUDA, or more tables than one.
     """
-    if points.device.type != "cuda" or points.dtype != torch.float32 or table is not None or len(values) != 1:
-        raise BackendError(
-            f"tinycudann looks float32 points up in one table on CUDA, got {len(values)} tables and {points.dtype} on "
-            f"{points.device}; use encoding.backend=warp."
-        )
+    _check_tensors(points, values, table)
     channels = values.shape[-1]
     if (layout, channels) not in _settings:
         raise BackendError(
             f"tinycudann was set up for another number of channels than {channels}; use encoding.backend=warp."
         )
-    with torch.cuda.device(points.device):
-        module = _module(layout, channels)
-        return torch.func.functional_call(module, {"params": values.reshape(-1)}, (points,)).float()
+    return torch.func.functional_call(_module(layout, channels), {"params": values.reshape(-1)}, (points,)).float()
+
+
+def _check_tensors(points: Tensor, values: Tensor, table: Tensor | None) -> None:
+    if points.device.type != "cuda" or points.dtype != torch.float32 or table is not None or len(values) != 1:
+        raise BackendError(
+            f"tinycudann looks float32 points up in one table on CUDA, got {len(values)} tables and {points.dtype} on "
+            f"{points.device}; use encoding.backend=warp."
+        )
 
 
 @lru_cache(maxsize=16)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from avatarzoo.capture import CaptureSummary
+from avatarzoo.encodings._maps import along_line, in_plane, need_surface, uniform
 from avatarzoo.encodings.base import Encoding
 from avatarzoo.errors import ConfigError
-from avatarzoo.geometry.uv import sample_map
 from avatarzoo.registry import register
 
 
@@ -46,14 +46,13 @@ class LearnedMaps(Encoding):
             init_scale: entries start uniform in [-init_scale, init_scale] (1 in the paper).
         """
         super().__init__()
-        if in_dim != 2:
-            raise ConfigError(f"encoding 'learned_maps' encodes surface coordinates (2), not {in_dim}.")
+        need_surface("learned_maps", in_dim)
         if init not in ("uniform", "mean_texture"):
             raise ConfigError(f"encoding.init is 'uniform' or 'mean_texture', not {init!r}.")
         self.in_dim, self.out_dim, self.init = in_dim, channels + 2 * line_channels, init
-        self.map_uv = nn.Parameter(torch.empty(1, channels, size, size).uniform_(-init_scale, init_scale))
-        self.map_u = nn.Parameter(torch.empty(1, line_channels, 1, length).uniform_(-init_scale, init_scale))
-        self.map_v = nn.Parameter(torch.empty(1, line_channels, 1, length).uniform_(-init_scale, init_scale))
+        self.map_uv = uniform(channels, size, size, init_scale)
+        self.map_u = uniform(line_channels, 1, length, init_scale)
+        self.map_v = uniform(line_channels, 1, length, init_scale)
 
     def bind(self, summary: CaptureSummary) -> None:
         """Start m_uv at the mean texture, if asked for."""
@@ -68,9 +67,5 @@ class LearnedMaps(Encoding):
 
     def forward(self, points: Tensor, table: Tensor | None = None) -> Tensor:
         """Encode N,2 surface coordinates into N,out_dim (see ``Encoding``)."""
-        # a 1-D map is a picture one row high
-        middle = torch.full_like(points[:, :1], 0.5)
-        plane = sample_map(self.map_uv, points)[0]
-        along_u = sample_map(self.map_u, torch.cat([points[:, :1], middle], dim=1))[0]
-        along_v = sample_map(self.map_v, torch.cat([points[:, 1:], middle], dim=1))[0]
-        return torch.cat([plane, along_u, along_v], dim=1)
+        lines = along_line(self.map_u, points[:, :1]), along_line(self.map_v, points[:, 1:])
+        return torch.cat([in_plane(self.map_uv, points), *lines], dim=1)

@@ -93,19 +93,20 @@ def rasterize_charts(topology: Topology, size: int, rasterizer: Rasterizer) -> T
 
 
 def sample_map(values: Tensor, uv: Tensor) -> Tensor:
-    """Look maps up bilinearly, clamped at the border, in float32.
+    """Look maps up bilinearly, clamped at the border, in float32 (float64 for a map of float64).
 
     Args:
         values: B,C,P,P.
         uv: N,2 or B,N,2 in 0..1.
 
     Returns:
-        B,N,C float32. UVs in bfloat16 would miss by texels, so the lookup never runs in half precision.
+        B,N,C float32 (float64). UVs in bfloat16 would miss by texels, so the lookup never runs in half precision.
     """
-    grid = 2 * uv.float() - 1
+    real = torch.float64 if values.dtype == torch.float64 else torch.float32
+    grid = 2 * uv.to(real) - 1
     grid = grid[None, :, None].expand(values.shape[0], -1, -1, -1) if grid.ndim == 2 else grid[:, :, None]
     with torch.autocast(values.device.type, enabled=False):
-        picked = F.grid_sample(values.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
+        picked = F.grid_sample(values.to(real), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return picked[..., 0].transpose(1, 2)
 
 

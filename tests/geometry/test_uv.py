@@ -40,6 +40,9 @@ def test_sample_map_is_the_bilinear_loop(shape: tuple[int, int, int]) -> None:
     values, uv = rng.normal(size=shape), rng.uniform(-0.3, 1.3, (200, 2))
     uv[:4] = [[0, 0], [1, 1], [0.5, 0], [1, 0.5]]
     found = sample_map(torch.from_numpy(values)[None], torch.from_numpy(uv))[0].numpy()
+    np.testing.assert_allclose(found, bilinear_loop(values, uv), atol=1e-10)
+    found = sample_map(torch.from_numpy(values)[None].float(), torch.from_numpy(uv))[0].numpy()
+    assert found.dtype == np.float32
     np.testing.assert_allclose(found, bilinear_loop(values, uv.astype(np.float32).astype(np.float64)), atol=2e-5)
 
 
