@@ -133,6 +133,7 @@ class PiCA(Avatar):
 
     def predict(self, batch: HeadBatch, phase: str, carry: dict[str, Any]) -> Prediction:
         """Encode, decode, rasterize and shade, keeping what the loss terms read."""
+        self.encoding.set_progress(self.progress)
         code = self.driver(batch)
         prediction = self.decode(batch, code.value)
         prediction.extras |= {"code_mean": code.mean, "code_log_std": code.log_std}
