@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 
 from avatarzoo.batch import Group
+from avatarzoo.errors import DataError
+
+SMALLEST_SPREAD = 1e-6  #: a standard deviation below it counts as 0: textures are stored in steps of 1/255, vertices in mm
 
 
 @dataclass
@@ -64,6 +67,7 @@ class CaptureSummary(Group):
         neutral_average, neutral_coverage: 3,T,T and 1,T,T: that frame's average texture (a neutral code's inputs).
         neutral_arkit: 52 weights of that frame, or None.
         neutral_flame: FLAME parameters of that frame by name (as ``batch.Driving.flame``, without a batch axis), or None.
+        flame_edition: of the FLAME parameters, "" where there are none.
         neutral_frame: that frame's index, as in ``batch.Driving.frame``.
         train_frames: N int64 indices of the training frames, or None where the capture does not say.
         head_pose: 3,4 mm, that frame's head pose.
@@ -87,6 +91,7 @@ class CaptureSummary(Group):
     tables: dict[str, list[str]]
     neutral_arkit: Tensor | None = None
     neutral_flame: dict[str, Tensor] | None = None
+    flame_edition: str = ""
     neutral_frame: int = 0
     train_frames: Tensor | None = None
 
@@ -111,6 +116,25 @@ class CaptureSummary(Group):
         values["cameras"] = CameraTable(**cameras)
         return cls(**values)
 
+    def spread(self, which: str, who: str) -> float:
+        """Return a standard deviation that somebody divides by.
+
+        Args:
+            which: "texture_std", "vertex_std", or "colour_std": of the mean texture's colours around their mean.
+            who: divides by it, for the message.
+
+        Raises:
+            DataError: it is 0, so that every loss would be infinite.
+        """
+        colour_std = float(self.colour_axes.square().sum() / 3) ** 0.5
+        value = {"texture_std": self.texture_std, "vertex_std": self.vertex_std, "colour_std": colour_std}[which]
+        if value > SMALLEST_SPREAD:
+            return value
+        cause = "its training frames are all alike, as where there is only one. Train on several frames"
+        cause = "its mean texture has a single colour" if which == "colour_std" else cause
+        other = ", or set the unit of this term or driver to colour_std" if which == "texture_std" else ""
+        raise DataError(f"{who} divides by the {which} of the capture {self.name!r}, which is {value:.3g}: {cause}{other}.")
+
     def region_at(self, name: str, uv: Tensor) -> Tensor:
         """Look a region mask up at surface coordinates.
 
@@ -124,9 +148,22 @@ class CaptureSummary(Group):
         mask = self.regions.get(name)
         if mask is None:
             return torch.zeros(uv.shape[:-1], dtype=torch.bool, device=uv.device)
-        side = mask.shape[0]
-        index = (uv * side).long().clamp(0, side - 1)
-        return mask.to(uv.device)[index[..., 1], index[..., 0]]
+        return look_up(mask.to(uv.device), uv)
+
+
+def look_up(mask: Tensor, uv: Tensor) -> Tensor:
+    """Look a mask up at surface coordinates.
+
+    Args:
+        mask: R,R bool, row 0 at v = 0, on the coordinates' device.
+        uv: ...,2 float in 0..1.
+
+    Returns:
+        ... bool, of the texel each point lies in.
+    """
+    side = mask.shape[0]
+    index = (uv * side).long().clamp(0, side - 1)
+    return mask[index[..., 1], index[..., 0]]
 
 
 def _plain(value: Any) -> Any:

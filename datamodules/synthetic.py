@@ -23,6 +23,8 @@ from avatarzoo.datamodules import statistics
 from avatarzoo.datamodules.average_texture import BackProjector
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.cache import default_folder, digest
+from avatarzoo.datamodules.flame_layout.mesh import layout_regions
+from avatarzoo.datamodules.flame_layout.model import EDITION, FlameLayout, layout_digest
 from avatarzoo.datamodules.layout import Frame, carve, pairs
 from avatarzoo.datamodules.procedural.cameras import make_cameras
 from avatarzoo.datamodules.procedural.export import write_multiface
@@ -31,12 +33,14 @@ from avatarzoo.datamodules.procedural.lock import exclusive
 from avatarzoo.datamodules.procedural.performance import perform
 from avatarzoo.datamodules.procedural.scene import Scene, source_digest
 from avatarzoo.datamodules.progress import track
-from avatarzoo.errors import ConfigError, DataError
+from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.registry import register
 
 __all__ = ["Synthetic", "write_multiface"]
 
 log = logging.getLogger(__name__)
+
+RIGS = ("procedural", "flame_layout")
 
 
 @register("data", "synthetic")
@@ -55,6 +59,7 @@ class Synthetic(Capture):
         val_fraction: float = 0.04,
         cache_dir: str | None = None,
         memory_mb: int = 4096,
+        rig: str = "procedural",
     ) -> None:
         """Describe the capture; ``prepare`` makes it, or finds it in the cache.
 
@@ -68,6 +73,8 @@ class Synthetic(Capture):
             val_fraction: of the training frames, set aside evenly for "val".
             cache_dir: None = $AVATARZOO_CACHE or ~/.cache/avatarzoo.
             memory_mb: limit of the size of what is made, on disk; it is mapped, and shared by all processes.
+            rig: the tracked mesh: "procedural" (7,330 vertices, no parameters), or "flame_layout" (FLAME's layout, 5,023
+                vertices, eyeballs included), which comes with FLAME parameters of every frame.
 
         Raises:
             ConfigError: an option is out of range, or the capture would be larger than ``memory_mb``.
@@ -77,6 +84,8 @@ class Synthetic(Capture):
         for name, value in given.items():
             if value < least[name]:
                 raise ConfigError(f"data.{name} is {value}; expected {least[name]} or more.")
+        if rig not in RIGS:
+            raise ConfigError(f"data.rig is {rig!r}.{did_you_mean(rig, RIGS)}")
         self.table = make_cameras(cameras, image_height, seed)
         self.size = self.table.size
         self.performance = perform(train_frames, test_frames, seed)
@@ -89,6 +98,9 @@ class Synthetic(Capture):
             )
         self.seed, self.texture_size = seed, texture_size
         self._options = {"seed": seed, **given}
+        self.layout = rig == "flame_layout"
+        if self.layout:
+            self._options |= {"rig": layout_digest()}
         train = [f for f in frames if self.performance.split[f[0]] == "train"]
         held = set(carve(train, val_fraction))
         self.frames: dict[str, list[Frame]] = {
@@ -109,6 +121,8 @@ class Synthetic(Capture):
             *("mesh", "mesh.vertices", "mesh.head_pose", "texture", "texture.average", "texture.coverage"),
             *("driving", "driving.frame", "driving.arkit", "meta"),
         }
+        if self.layout:
+            self.provides |= {"driving.flame.expression", "driving.flame.jaw", "driving.flame.eyes"}
         self._frame_ids = {frame: i for i, frame in enumerate(frames)}
         self.arkit = torch.tensor(self.performance.arkit, dtype=torch.float32)
         self.head_pose = torch.tensor(self.performance.head_pose, dtype=torch.float32)
@@ -143,6 +157,8 @@ class Synthetic(Capture):
             ) from error
         plain = torch.load(self.folder / "topology.pt", weights_only=True)
         self.topology = Topology(**plain)
+        if self.layout:
+            self.flame = torch.load(self.folder / "flame.pt", weights_only=True)
         self.summary = self._summarise()
         self._ready = True
 
@@ -164,22 +180,22 @@ class Synthetic(Capture):
     def _render(self, folder: Path, threads: int) -> None:
         scene = Scene.build(self.seed, skin_size=1024 if self.size[0] > 128 else 256)
         frames, cameras, (height, width) = self.performance.frames, len(self.table.names), self.size
+        topology, tracked = self._tracked(scene, folder)
         shapes = {
             "images": (np.uint8, (cameras, 3, height, width)),
             "mattes": (np.uint8, (cameras, height, width)),
             "depth": (np.float32, (cameras, height, width)),
-            "vertices": (np.float32, (len(scene.head.tracked), 3)),
+            "vertices": (np.float32, (int(topology.triangles.max()) + 1, 3)),
             "textures": (np.uint8, (4, self.texture_size, self.texture_size)),
         }
         files = {
             name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", dtype=kind, shape=(len(frames), *shape))
             for name, (kind, shape) in shapes.items()
         }
-        topology = scene.topology()
         projector = BackProjector(topology, self.texture_size, registry.build("rasterizer", "warp"))
         pool = ThreadPoolExecutor(threads)
         try:
-            done = pool.map(lambda index: self._shoot(index, scene, projector, files), range(len(frames)))
+            done = pool.map(lambda index: self._shoot(index, scene, tracked, projector, files), range(len(frames)))
             for _ in track(range(len(frames)), "Rendering the synthetic capture"):
                 next(done)
         finally:
@@ -188,14 +204,31 @@ class Synthetic(Capture):
             file.flush()
         torch.save({k: getattr(topology, k) for k in ("triangles", "uvs", "uv_triangles")}, folder / "topology.pt")
 
-    def _shoot(self, index: int, scene: Scene, projector: BackProjector, files: dict[str, np.ndarray]) -> None:
+    def _tracked(self, scene: Scene, folder: Path) -> tuple[Topology, Tensor | None]:
+        """Return the tracked mesh's topology and, of the FLAME layout, its N,V,3 vertices; keep the parameters."""
+        if not self.layout:
+            return scene.topology(), None
+        layout = FlameLayout.build(scene.head, scene.face)
+        parameters = layout.track(self.performance.arkit)
+        torch.save(parameters.driving(), folder / "flame.pt")
+        return layout.topology(), layout.rig(parameters)[0]
+
+    def _shoot(
+        self,
+        index: int,
+        scene: Scene,
+        tracked: Tensor | None,
+        projector: BackProjector,
+        files: dict[str, np.ndarray],
+    ) -> None:
         shot = scene.shoot(self.performance.arkit[index], self.head_pose[index], self.table)
         files["images"][index] = shot.views.image.permute(0, 3, 1, 2).numpy()
         files["mattes"][index] = shot.views.foreground.numpy()
         files["depth"][index] = shot.views.depth.numpy()
-        files["vertices"][index] = shot.tracked.numpy()
+        mesh = shot.tracked if tracked is None else tracked[index]
+        files["vertices"][index] = mesh.numpy()
         cameras = Camera(self.table.K, self.table.R, self.table.t, self.size)
-        average, covered = projector.average(shot.tracked, self.head_pose[index], cameras, list(shot.views.image))
+        average, covered = projector.average(mesh, self.head_pose[index], cameras, list(shot.views.image))
         files["textures"][index] = torch.cat([average, covered.to(torch.uint8)]).numpy()
 
     def array(self, name: str) -> np.ndarray:
@@ -221,13 +254,15 @@ class Synthetic(Capture):
             texture_std=texture_std,
             colour_mean=colour_mean,
             colour_axes=colour_axes,
-            regions=region_masks(),
+            regions=layout_regions() if self.layout else region_masks(),
             neutral_vertices=torch.from_numpy(np.array(self.array("vertices")[neutral])),
             neutral_average=average.float() / 255,
             neutral_coverage=coverage.float(),
             head_pose=self.head_pose[neutral],
             tables=self.tables,
             neutral_arkit=self.arkit[neutral],
+            neutral_flame={k: v[neutral] for k, v in self.flame.items()} if self.layout else None,
+            flame_edition=EDITION if self.layout else "",
             neutral_frame=neutral,
             train_frames=torch.tensor(train),
         )
@@ -266,7 +301,11 @@ class Synthetic(Capture):
             ),
             mesh=Mesh(torch.from_numpy(np.array(self.array("vertices")[index]))[None], self.head_pose[index, None]),
             texture=Texture(average[None].float() / 255, coverage[None].float()),
-            driving=Driving(frame=number(index), arkit=self.arkit[index, None]),
+            driving=Driving(
+                frame=number(index),
+                arkit=self.arkit[index, None],
+                flame={k: v[index, None] for k, v in self.flame.items()} if self.layout else None,
+            ),
         )
 
     def manifest(self) -> dict[str, str]:

@@ -10,8 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from avatarzoo.build import build_model
 from avatarzoo.drivers.capture_vae import CaptureVAE
-from avatarzoo.errors import ConfigError
+from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.noise import seeded_normal
 
 SHAPE = (4, 8, 8)
@@ -151,3 +152,11 @@ def test_textures_enter_in_the_unit_that_was_asked_for() -> None:
     torch.testing.assert_close(seen["texture_std"] * summary.texture_std, expected * colour_std, atol=1e-5, rtol=1e-4)
     with pytest.raises(ConfigError, match="'texture_std' or 'colour_std', not 'pixels'"):
         driver(texture_unit="pixels")
+
+
+@pytest.mark.parametrize("which", ["texture_std", "vertex_std"])
+def test_a_capture_without_any_spread_is_refused_at_once(which: str) -> None:
+    summary = fx.summary()
+    setattr(summary, which, 0.0)
+    with pytest.raises(DataError, match=rf"driver 'capture_vae' divides by the {which}.*several frames"):
+        build_model(fx.pica_config(), summary)
