@@ -133,7 +133,8 @@ class Meta(Group):
 
     Attributes:
         segment, frame, camera, subject: B int64 ids.
-        noise_key: B int64, a pure function of (seed, iteration, place in the global batch): the only source of noise.
+        noise_key: B int64, a pure function of (seed, iteration, place in the global batch): the only source of noise. While
+            training it stays on the CPU, where the generators read it.
         tables: names by field: {"segment": [...], "frame": [...], "camera": [...], "subject": [...]}.
     """
 

@@ -12,23 +12,23 @@ from typing import Any
 
 import lightning as L
 
-from avatarzoo import checkpoint
+from avatarzoo import checkpoint, crash
 from avatarzoo.build import build_capture, build_model
 from avatarzoo.callbacks.checkpoints import Checkpoints
 from avatarzoo.callbacks.guard import Guard
 from avatarzoo.callbacks.metrics import Metrics
 from avatarzoo.callbacks.pictures import Pictures
 from avatarzoo.callbacks.progress import ProgressBar
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.config import from_yaml
 from avatarzoo.datamodules.base import Capture, ZooData
-from avatarzoo.errors import AvatarZooError, ConfigError
+from avatarzoo.errors import AvatarZooError
 from avatarzoo.lightning import ZooModule
 from avatarzoo.models.base import Model
-from avatarzoo.requirements import check_requirements
-from avatarzoo.run_folder import announce, conclude, run_folder, stored, write_record
+from avatarzoo.requirements import absent_inputs, check_requirements
+from avatarzoo.resuming import check_resumed, check_same_capture, train_samples
+from avatarzoo.run_folder import TERM, announce, conclude, run_folder, stored, write_record
 from avatarzoo.trainer import build_trainer, check_trainer
-
-#: What a run may not change when it is resumed.
-FIXED = ("model", "encoding", "driver", "warp", "scale", "seed")
 
 
 def fit(config: Mapping[str, Any]) -> Path:
@@ -47,14 +47,16 @@ def fit(config: Mapping[str, Any]) -> Path:
     """
     _quiet()
     resumed = checkpoint.find(config["resume"]) if config.get("resume") else None
-    if resumed is not None:
-        _check_resumed(config, checkpoint.read_config(resumed), resumed)
+    before = None if resumed is None else checkpoint.read(resumed)["avatarzoo"]
+    if resumed is not None and before is not None:
+        check_resumed(config, from_yaml(before["config"]), resumed)
     check_trainer(config)
     L.seed_everything(int(config.get("seed", 0)), verbose=False)
     capture = build_capture(config)
     model = build_model(config)
     capture.prepare()
-    module = prepare_module(config, model, capture)
+    summary = None if resumed is None or before is None else check_same_capture(capture, before, resumed)
+    module = prepare_module(config, model, capture, summary)
     loader = config.get("loader") or {}
     data = ZooData(
         capture,
@@ -65,6 +67,7 @@ def fit(config: Mapping[str, Any]) -> Path:
     data._ready = True
 
     run = run_folder(config, resumed)
+    crash.run = run
     every = {key: int((config.get(key) or {}).get("every") or 0) for key in ("pictures", "checkpoint")}
     checkpoints, guard, metrics = Checkpoints(run, every["checkpoint"]), Guard(), Metrics(run)
     pictures = Pictures(run, capture, every["pictures"])
@@ -72,8 +75,9 @@ def fit(config: Mapping[str, Any]) -> Path:
     callbacks = [metrics, ProgressBar(metrics), checkpoints, pictures, guard]
     trainer = build_trainer(config, module, run, callbacks)
     if trainer.is_global_zero:
-        write_record(config, run)
-        announce(config, run, capture, module, trainer, resumed)
+        absent = absent_inputs(capture, _readers(config, module))
+        write_record(config, run, absent)
+        announce(config, run, capture, module, trainer, resumed, absent)
     options = {"weights_only": True} if resumed and "weights_only" in inspect.signature(trainer.fit).parameters else {}
     with _plain_errors():
         trainer.fit(module, datamodule=data, ckpt_path=resumed, **options)
@@ -82,39 +86,43 @@ def fit(config: Mapping[str, Any]) -> Path:
     return checkpoints.run
 
 
-def prepare_module(config: Mapping[str, Any], model: Model, capture: Capture) -> ZooModule:
+def prepare_module(
+    config: Mapping[str, Any], model: Model, capture: Capture, summary: CaptureSummary | None = None
+) -> ZooModule:
     """Check that the capture gives what model and terms need, bind them to it and build the module.
 
     Args:
         config: resolved.
         model: not bound yet.
         capture: prepared.
+        summary: to bind to; None takes the capture's.
 
     Raises:
         DataError: something they require is not in the capture.
     """
     data_name = config["data"]["name"]
     check_requirements(f"model {config['model']['name']!r}", model.requires, capture, data_name)
-    model.bind(capture.summary)
-    record = {"config": stored(config), "plugins": [Path(p).name for p in config.get("plugins") or []]}
-    module = ZooModule.from_config(config, model, capture.summary, record)
+    summary = summary or capture.summary
+    model.bind(summary)
+    record = {
+        "config": stored(config),
+        "plugins": [Path(p).name for p in config.get("plugins") or []],
+        "train_samples": train_samples(capture),
+    }
+    module = ZooModule.from_config(config, model, summary, record)
     for phase, terms in module.terms.items():
         for key, term in terms.items():
             check_requirements(f"loss term {key!r} of phase {phase!r}", term.requires, capture, data_name)
     return module
 
 
-def _check_resumed(config: Mapping[str, Any], before: Mapping[str, Any], path: Path) -> None:
-    changed = [key for key in FIXED if checkpoint.plain(config.get(key)) != before.get(key)]
-    if (config.get("loader") or {}).get("batch_size") != (before.get("loader") or {}).get("batch_size"):
-        changed.append("loader.batch_size")
-    if list(config["phases"]) != list(before["phases"]):
-        changed.append("phases")
-    if changed:
-        raise ConfigError(
-            f"{path} was trained with another {', '.join(changed)}; a resumed run continues exactly, so leave "
-            f"{'it' if len(changed) == 1 else 'them'} as before, or start a new run without resume."
-        )
+def _readers(config: Mapping[str, Any], module: ZooModule) -> dict[str, tuple[str, ...]]:
+    """Return what model and loss terms require, by who they are."""
+    readers = {f"model {config['model']['name']}": module.model.requires}
+    for phase, terms in module.terms.items():
+        place = f"{phase}/" if len(module.terms) > 1 else ""
+        readers |= {f"{TERM}{place}{key}": term.requires for key, term in terms.items()}
+    return readers
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import lightning as L
@@ -146,8 +146,9 @@ class ZooModule(L.LightningModule):
     # -- one step -------------------------------------------------------------------------------------------------------
 
     def transfer_batch_to_device(self, batch: HeadBatch, device: torch.device, dataloader_idx: int) -> HeadBatch:
-        """Move a batch without waiting for the copy."""
-        return batch.to(device, non_blocking=True)
+        """Move a batch without waiting for the copy; noise keys stay where generators read them."""
+        moved = batch.to(device, non_blocking=True)
+        return replace(moved, meta=replace(moved.meta, noise_key=batch.meta.noise_key))
 
     def training_step(self, batch: HeadBatch, batch_idx: int) -> None:
         """Run the phases that are due on a batch.
@@ -290,6 +291,7 @@ class ZooModule(L.LightningModule):
             for term in by_key.values():
                 if isinstance(term, nn.Module):
                     term.to(self.device).requires_grad_(False)
+                term.move_to(self.device)
 
     def _note(self, phase: Phase, values: dict[str, Tensor], norm: Tensor, moment: Moment) -> None:
         means = {key: value.mean() for key, value in values.items()}
@@ -299,11 +301,16 @@ class ZooModule(L.LightningModule):
             self.sums[f"{phase.name}/{key}"] = (so_far + value.detach(), count + 1)
 
     def take_means(self) -> dict[str, float]:
-        """Return the means since the last call of every term (unweighted), total and gradient norm of this process."""
+        """Return the means since the last call of every term (unweighted), total and gradient norm, over all processes.
+
+        Every process has to call it in the same step.
+        """
         if not self.sums:
             return {}
-        stacked = torch.stack([total.float() / count for total, count in self.sums.values()]).tolist()
-        means = dict(zip(self.sums, stacked, strict=True))
+        stacked = torch.stack([total.float() / count for total, count in self.sums.values()])
+        if self.trainer.world_size > 1:
+            stacked = self._average(stacked)
+        means = dict(zip(self.sums, stacked.tolist(), strict=True))
         self.sums = {}
         return means
 
@@ -323,11 +330,18 @@ class ZooModule(L.LightningModule):
             **self.record,
             "iteration": self.iteration,
             "elapsed": self._elapsed_here,
+            "processes": 1 if self._trainer is None else self.trainer.world_size,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the counters up again and start the data at the step that follows (loaders are made after this)."""
         record = checkpoint["avatarzoo"]
+        here = 1 if self._trainer is None else self.trainer.world_size
+        if record.get("processes", here) != here:
+            raise ConfigError(
+                f"The run was trained by {record['processes']} processes and would go on with {here}: a step would see "
+                f"other pictures. Resume it with trainer.devices={record['processes']}, or start a new run."
+            )
         self.iteration, self._elapsed_before = int(record["iteration"]), float(record.get("elapsed", 0.0))
         self._agreed = (self._elapsed_before, False)
         if self._trainer is not None and getattr(self.trainer, "datamodule", None) is not None:

@@ -6,18 +6,21 @@ import torch
 from torch import Tensor
 
 
-def seeded_normal(shape: tuple[int, ...], keys: Tensor) -> Tensor:
+def seeded_normal(shape: tuple[int, ...], keys: Tensor, device: torch.device | None = None) -> Tensor:
     """Draw standard normal noise that is a pure function of the samples' keys.
 
     Args:
         shape: of one sample.
-        keys: B int64, ``batch.meta.noise_key``.
+        keys: B int64, ``batch.meta.noise_key``; reading them from a GPU would wait for it, so they stay on the CPU.
+        device: of the result; None is that of the keys.
 
     Returns:
-        B,*shape float32 on the keys' device; the same whatever the batch, the process or the worker.
+        B,*shape float32, the same whatever the batch, the process, the worker or the device.
     """
     rows = []
     for key in keys.tolist():
         generator = torch.Generator().manual_seed(key)
         rows.append(torch.randn(shape, generator=generator))
-    return torch.stack(rows).to(keys.device)
+    device = keys.device if device is None else device
+    noise = torch.stack(rows)
+    return (noise.pin_memory() if device.type == "cuda" else noise).to(device, non_blocking=True)

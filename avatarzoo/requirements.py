@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from avatarzoo import registry
 from avatarzoo.datamodules.base import Capture
@@ -34,6 +34,24 @@ def check_requirements(who: str, requires: Iterable[str], capture: Capture, data
         f"{who} needs {', '.join(missing)}, which data={data_name} ({capture.summary.name}) does not provide; "
         f"it provides {', '.join(sorted(capture.provides))}.{hint}"
     )
+
+
+def absent_inputs(capture: Capture, readers: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return the optional inputs that a capture lacks, each with who would read it.
+
+    Args:
+        capture: prepared.
+        readers: what each requires, by who it is; paths with a trailing "?" are optional.
+
+    Returns:
+        Readers by path, without the "?".
+    """
+    absent: dict[str, list[str]] = {}
+    for who, requires in readers.items():
+        for path in requires:
+            if path.endswith("?") and not _provided(path[:-1], capture.provides):
+                absent.setdefault(path[:-1], []).append(who)
+    return absent
 
 
 def _provided(path: str, provides: Iterable[str]) -> bool:

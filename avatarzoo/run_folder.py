@@ -22,6 +22,8 @@ from avatarzoo.lightning import ZooModule
 from avatarzoo.models.base import parameter_counts
 from avatarzoo.versions import versions
 
+TERM = "loss term "  #: what readers of ``absent_inputs`` that are loss terms are called
+
 
 def run_folder(config: Mapping[str, Any], resumed: Path | None = None) -> Path:
     """Return the run's folder, made by the first process.
@@ -56,19 +58,27 @@ def stored(config: Mapping[str, Any]) -> str:
     return checkpoint.to_yaml({**config, "resume": None})
 
 
-def write_record(config: Mapping[str, Any], run: Path) -> None:
+def write_record(config: Mapping[str, Any], run: Path, absent: Mapping[str, list[str]]) -> None:
     """Write config.yaml and versions.json.
 
     Args:
         config: resolved.
         run: the folder.
+        absent: optional inputs the capture lacks, with who would read them.
     """
+    made_with = {**versions(), "absent_inputs": dict(absent)}
     (run / "config.yaml").write_text(stored(config), encoding="utf-8")
-    (run / "versions.json").write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+    (run / "versions.json").write_text(json.dumps(made_with, indent=2) + "\n", encoding="utf-8")
 
 
 def announce(
-    config: Mapping[str, Any], run: Path, capture: Capture, module: ZooModule, trainer: L.Trainer, resumed: Path | None
+    config: Mapping[str, Any],
+    run: Path,
+    capture: Capture,
+    module: ZooModule,
+    trainer: L.Trainer,
+    resumed: Path | None,
+    absent: Mapping[str, list[str]],
 ) -> None:
     """Print what is about to run, and on what.
 
@@ -79,6 +89,7 @@ def announce(
         module: to be trained.
         trainer: that will train it.
         resumed: the checkpoint that is resumed, if one is.
+        absent: optional inputs the capture lacks, with who would read them.
     """
     counts = parameter_counts(module.model)
     device = trainer.strategy.root_device
@@ -100,6 +111,11 @@ def announce(
     ]
     if resumed is not None:
         lines.append(f"resumes     {resumed}")
+    for path, readers in absent.items():
+        stand_in = f"; {capture.stand_ins[path]} renders a stand-in" if path in capture.stand_ins else ""
+        terms = [who.removeprefix(TERM) for who in readers if who.startswith(TERM)]
+        off = f"loss term{'s' if len(terms) > 1 else ''} {', '.join(terms)} stay{'s' if len(terms) == 1 else ''} 0"
+        lines.append(f"without     {path}, which the capture lacks: {off if terms else 'the model does without'}{stand_in}")
     if capture.skipped:
         lines.append(f"skipped     {len(capture.skipped)} bad frames, first {capture.skipped[0]}")
     print("\n".join(lines), flush=True)
@@ -112,12 +128,12 @@ def conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module:
         checkpoints, pictures, guard: callbacks of the run.
         module: that was trained.
     """
-    lines = [f"checkpoint  {checkpoints.path} ({module.iteration:,} steps)"]
+    lines = ["", f"run         {checkpoints.run}", f"checkpoint  {checkpoints.path} ({module.iteration:,} steps)"]
     if pictures.last is not None:
         lines.append(f"pictures    {pictures.last}")
     if guard.interrupted:
         lines.append(f"to resume   avatarzoo fit resume={checkpoints.run}")
     else:
-        lines.append(f"next        avatarzoo test ckpt={checkpoints.run}")
+        lines.append(f"next        avatarzoo test ckpt={checkpoints.run} protocol=tracked-v1")
         lines.append(f"            avatarzoo render ckpt={checkpoints.run} path=orbit out=orbit.mp4")
     print("\n".join(lines), flush=True)

@@ -39,6 +39,7 @@ class Capture(ABC):
         provides: dotted paths of HeadBatch that samples carry, checked against ``Model.requires``.
         splits: samples by split name, "train", "val" and "test".
         summary: known after ``prepare``.
+        stand_ins: options that give an input the capture may lack, by its path: {"view.depth": "data.depth=tracked_mesh"}.
         skipped: frames left out with ``on_bad_frame=skip``, each "segment/frame[/camera]: why".
     """
 
@@ -46,6 +47,7 @@ class Capture(ABC):
     splits: dict[str, list[Sample]]
     summary: CaptureSummary
     skipped: list[str]
+    stand_ins: dict[str, str] = {}
     config: dict[str, Any]
 
     @abstractmethod

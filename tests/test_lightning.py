@@ -17,6 +17,8 @@ from avatarzoo.datamodules.base import SampleStream, ZooData
 from avatarzoo.errors import ConfigError, NonFiniteError
 from avatarzoo.fit import prepare_module
 from avatarzoo.lightning import ZooModule, join, slices
+from avatarzoo.phases import set_learning_rates
+from avatarzoo.schedules import Moment
 from avatarzoo.trainer import build_trainer
 
 
@@ -217,8 +219,22 @@ def test_the_end_of_the_run_is_the_earlier_of_steps_and_time():
     assert module.progress == 1.0
 
 
+def test_schedules_follow_the_clock_where_time_alone_ends_the_run():
+    plan = {"lr": 1.0, "decay": "cosine", "final": 0.0, "warmup": 0.5}
+    changes = {"trainer__max_steps": None, "trainer__max_time": 200, "phases__fit__optimizer": plan}
+    module = make(toy.single(**changes)).module
+    phase = module.phases[0]
+    optimizer = module.configure_optimizers()[0]
+    for elapsed, expected in ((0, 0.0), (50, 0.5 * (1 + math.cos(math.pi / 4)) / 2), (100, 0.5), (200, 0.0)):
+        module._elapsed_before, module.iteration = elapsed, 12345
+        assert module.progress == pytest.approx(elapsed / 200)
+        rates = set_learning_rates(phase, optimizer, Moment(module.iteration, module.progress))
+        assert rates["generator"] == pytest.approx(expected, abs=1e-9)
+    assert module.progress == 1.0
+
+
 def test_a_run_stops_when_its_time_is_over(tmp_path):
-    made = run(toy.single(trainer__max_steps=10**9, trainer__max_time=0.2), tmp_path)
+    made = run(toy.single(trainer__max_steps=None, trainer__max_time=0.2), tmp_path)
     assert 0 < made.module.iteration < 10**6
     assert made.module.elapsed >= 0.2
 
@@ -250,6 +266,15 @@ def test_random_draws_of_a_model_are_a_function_of_the_step(tmp_path, monkeypatc
     build_trainer(toy.single(), again.module, tmp_path, []).fit(again.module, datamodule=again.data)
     assert len(set(drawn[:4])) == 4
     assert drawn[2:4] == drawn[4:]
+
+
+def test_a_batch_moves_whole_but_for_the_keys_that_generators_read():
+    module, capture = make(toy.single()).module, toy.ToyCapture()
+    batch = collate([capture.read(s, 7 + k) for k, s in enumerate(capture.splits["train"][:2])])
+    moved = module.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.view.image.device.type == moved.meta.frame.device.type == "meta"
+    assert moved.meta.noise_key.tolist() == [7, 8] and batch.meta.frame.device.type == "cpu"
+    assert slices(moved, 2)[1].meta.noise_key.tolist() == [8]
 
 
 def test_slicing_and_joining():

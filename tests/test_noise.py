@@ -41,3 +41,9 @@ def test_it_is_standard_normal() -> None:
     assert abs(float(draws.var()) - 1) < 5 * math.sqrt(2 / len(draws))
     within = float((draws.abs() < 1).double().mean())
     assert abs(within - math.erf(1 / math.sqrt(2))) < 0.012
+
+
+def test_noise_goes_where_it_is_asked_to_and_keys_stay():
+    keys = torch.arange(3)
+    assert seeded_normal((2,), keys, torch.device("meta")).device.type == "meta"
+    torch.testing.assert_close(seeded_normal((2,), keys, torch.device("cpu")), seeded_normal((2,), keys), rtol=0, atol=0)

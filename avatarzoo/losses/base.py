@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from avatarzoo.batch import HeadBatch, Prediction
@@ -17,13 +18,16 @@ class LossTerm(ABC):
     says ``term: NAME``.
 
     Attributes:
-        requires: dotted paths into HeadBatch the term reads; a trailing "?" marks what may be absent.
+        requires: dotted paths into HeadBatch the term reads; a trailing "?" marks what may be absent: the term is then 0.
     """
 
     requires: tuple[str, ...] = ()
 
     def bind(self, summary: CaptureSummary) -> None:  # noqa: B027 - most terms need nothing
         """Take units and masks from the capture; called once before training."""
+
+    def move_to(self, device: torch.device) -> None:  # noqa: B027
+        """Move what ``bind`` kept to the device of the batches; called once, when training starts."""
 
     @abstractmethod
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
