@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import fields
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +17,12 @@ from avatarzoo.datamodules.arkit import read_arkit
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.cache import atomic, capture_folder, digest, file_hashes, stamps
 from avatarzoo.datamodules.inventory import Inventory
-from avatarzoo.datamodules.layout import Layout, pairs
+from avatarzoo.datamodules.layout import Frame, Layout, pairs
 from avatarzoo.datamodules.picture_store import FORMAT, PictureStore
 from avatarzoo.datamodules.progress import track
 from avatarzoo.datamodules.summaries import camera_table, read_regions, summarise
 from avatarzoo.datamodules.texture_store import TextureMaker, TextureStore
+from avatarzoo.datamodules.tracked_depth import SOURCES, TrackedDepth
 from avatarzoo.datamodules.tracked_mesh import TrackedMesh
 from avatarzoo.errors import ConfigError
 from avatarzoo.registry import register
@@ -30,6 +33,8 @@ log = logging.getLogger(__name__)
 @register("data", "multiface")
 class Multiface(Capture):
     """Multi-view capture in Multiface's layout, read lazily; what it lacks is computed once and cached."""
+
+    stand_ins = {"view.depth": "data.depth=tracked_mesh"}
 
     def __init__(
         self,
@@ -48,6 +53,7 @@ class Multiface(Capture):
         cache_dir: str | None = None,
         memory_mb: int = 2048,
         max_frames: int | None = None,
+        depth: str = "measured",
     ) -> None:
         """Look at the capture's layout; ``prepare`` checks and computes.
 
@@ -65,6 +71,7 @@ class Multiface(Capture):
             cache_dir: None = $AVATARZOO_CACHE or ~/.cache/avatarzoo; never inside the capture.
             memory_mb: limit of the decoded pictures held in the cache, shared by all processes.
             max_frames: at most so many frames per split, spread evenly.
+            depth: "measured" reads depth/, where there is one; "tracked_mesh" draws the tracked mesh's depth instead.
 
         Raises:
             DataError: the folder is no such capture.
@@ -75,9 +82,12 @@ class Multiface(Capture):
         for name, value in (("image_height", image_height), ("texture_size", texture_size), ("max_frames", max_frames)):
             if value is not None and value < 1:
                 raise ConfigError(f"data.{name} is {value}; expected 1 or more.")
+        if depth not in SOURCES:
+            raise ConfigError(f"data.depth is {depth!r}; expected {' or '.join(map(repr, SOURCES))}.")
         if memory_mb < 0:
             raise ConfigError(f"data.memory_mb is {memory_mb}; expected 0 or more.")
         layout = self.layout = Layout.open(root)
+        self.depth = depth
         self.image_height, self.texture_size, self.memory_mb = image_height, texture_size, memory_mb
         self.cameras = layout.choose_cameras(cameras, "data.cameras")
         self.test_cameras, self.texture_cameras = (
@@ -95,7 +105,7 @@ class Multiface(Capture):
         self.provides = {"view.image", "view.camera", "mesh.vertices", "mesh.head_pose", "driving.frame"}
         self.provides |= {"texture.average", "texture.coverage", "view", "mesh", "texture", "driving", "meta"}
         optional = {
-            "view.depth": layout.listing("depth"),
+            "view.depth": depth == "tracked_mesh" or layout.listing("depth"),
             "view.foreground": layout.listing("mattes"),
             "driving.arkit": self.arkit,
         }
@@ -195,6 +205,7 @@ class Multiface(Capture):
         table = self.camera_table
         average, coverage = self.textures.read(frame)
         arkit = None if self.arkit is None else torch.from_numpy(self.arkit[frame])[None]
+        eye = Camera(table.K[camera, None], table.R[camera, None], table.t[camera, None], self.size)
 
         def number(value: int) -> Tensor:
             return torch.tensor([value], dtype=torch.int64)
@@ -209,15 +220,21 @@ class Multiface(Capture):
                 self.tables,
             ),
             view=View(
-                camera=Camera(table.K[camera, None], table.R[camera, None], table.t[camera, None], self.size),
+                camera=eye,
                 image=torch.from_numpy(parts["images"])[None].float() / 255,
                 foreground=torch.from_numpy(parts["mattes"])[None, None].float() / 255 if "mattes" in parts else None,
-                depth=torch.from_numpy(parts["depth"])[None, None] if "depth" in parts else None,
+                depth=self._depth(frame, eye, parts),
             ),
             mesh=Mesh(torch.from_numpy(self.mesh.vertices(frame))[None], torch.from_numpy(self.mesh.poses[frame])[None]),
             texture=Texture(average[None].float() / 255, coverage[None].float()),
             driving=Driving(frame=number(index), arkit=arkit),
         )
+
+    def _depth(self, frame: Frame, camera: Camera, parts: Mapping[str, np.ndarray]) -> Tensor | None:
+        if self.depth == "tracked_mesh":
+            drawer = TrackedDepth(self.mesh.topology.triangles)
+            return drawer.draw(self.mesh.vertices(frame), self.mesh.poses[frame], camera)
+        return torch.from_numpy(parts["depth"])[None, None] if "depth" in parts else None
 
     def manifest(self) -> dict[str, str]:
         """Return SHA-256 by path below the root of every file that samples are read from; remembered in the cache."""
