@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from avatarzoo.capture import CameraTable, CaptureSummary, Topology
+from avatarzoo.errors import DataError
 
 
 def summary(**changed: object) -> CaptureSummary:
@@ -97,3 +98,20 @@ def test_every_texel_centre_finds_its_own_texel() -> None:
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(8), indexing="ij")
     uv = (torch.stack([columns, rows], dim=-1) + 0.5) / 8
     assert torch.equal(made.region_at("mouth", uv), made.regions["mouth"])
+
+
+@pytest.mark.parametrize(("which", "cause"), [("texture_std", "set the unit"), ("vertex_std", "Train on several frames")])
+def test_a_spread_of_zero_is_refused_before_somebody_divides_by_it(which: str, cause: str) -> None:
+    made = summary(**{which: 0.25})
+    assert made.spread(which, "loss term 'image'") == 0.25
+    for nothing in (0.0, 1e-9, float("nan")):
+        with pytest.raises(DataError, match=rf"loss term 'image' divides by the {which} of .*{cause}"):
+            summary(**{which: nothing}).spread(which, "loss term 'image'")
+
+
+def test_the_spread_of_colours_is_the_mean_over_channels() -> None:
+    axes = torch.tensor([[0.3, 0.0, 0.1], [0.2, 0.1, 0.0], [0.1, 0.0, 0.05]])
+    expected = float(((axes @ axes.T).trace() / 3).sqrt())
+    assert summary(colour_axes=axes).spread("colour_std", "x") == pytest.approx(expected)
+    with pytest.raises(DataError, match="a single colour"):
+        summary(colour_axes=torch.zeros(3, 3)).spread("colour_std", "x")

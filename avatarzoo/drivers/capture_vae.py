@@ -111,9 +111,8 @@ class CaptureVAE(Driver):
         self.register_buffer("covered", texels.covered, persistent=False)
         self.register_buffer("texel_triangle", texels.points.triangle, persistent=False)
         self.register_buffer("texel_weights", texels.points.weights, persistent=False)
-        colour_std = float(summary.colour_axes.square().sum() / 3) ** 0.5
-        self.texture_std = summary.texture_std if self.texture_unit == "texture_std" else colour_std
-        self.vertex_std = summary.vertex_std
+        self.texture_std = summary.spread(self.texture_unit, "driver 'capture_vae'")
+        self.vertex_std = summary.spread("vertex_std", "driver 'capture_vae'")
 
     def position_map(self, vertices: Tensor) -> Tensor:
         """Resample tracked vertices (B,V,3 mm) into normalised position maps (B,3,P,P)."""
@@ -133,5 +132,5 @@ class CaptureVAE(Driver):
             log_std = self.log_std(features.float()) * self.log_std_scale + self.log_std_start
         value = mean
         if self.training:
-            value = mean + log_std.exp() * seeded_normal(tuple(mean.shape[1:]), batch.meta.noise_key)
+            value = mean + log_std.exp() * seeded_normal(tuple(mean.shape[1:]), batch.meta.noise_key, mean.device)
         return Code(value, mean, log_std)

@@ -102,5 +102,5 @@ class DeepAppearanceVAE(Driver):
         mean, log_std = mean.unflatten(1, self.shape), log_std.unflatten(1, self.shape)
         value = mean
         if self.training:
-            value = mean + log_std.exp() * seeded_normal(self.shape, keys)
+            value = mean + log_std.exp() * seeded_normal(self.shape, keys, mean.device)
         return Code(value, mean, log_std)

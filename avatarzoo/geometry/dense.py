@@ -59,7 +59,7 @@ class DenseMesh(Group):
     def merge(self, values: Tensor) -> Tensor:
         """Average values given per UV (B,U,C) into values per vertex (B,V,C); this is what welds a seam."""
         merged = values.new_zeros(values.shape[0], len(self.copies), values.shape[2])
-        return merged.index_add(1, self.vertex_of_uv, values) / self.copies[None, :, None]
+        return merged.index_add(1, self.vertex_of_uv, values) / self.copies.clamp_min(1)[None, :, None]
 
 
 class _Borders:

@@ -60,9 +60,16 @@ class TrackedMeshLoss(LossTerm):
         inside = torch.zeros(len(uv), dtype=torch.bool)
         for name in self.exclude:
             inside |= summary.region_at(name, uv)
-        self.mask, self.std, self.factor = ~inside, summary.vertex_std, torch.ones(len(uv))
+        used = torch.zeros(len(uv), dtype=torch.bool)  # a vertex of no triangle has no UV, so no map says where it is
+        used[topology.triangles.reshape(-1).long()] = True
+        self.mask, self.factor = used & ~inside, torch.ones(len(uv))
+        self.std = summary.spread("vertex_std", "loss term 'tracked_mesh'")
         for name, factor in self.region_weights.items():
             self.factor[summary.region_at(name, uv)] = factor
+
+    def move_to(self, device: torch.device) -> None:
+        """Move mask and factors (see ``LossTerm``)."""
+        self.mask, self.factor = self.mask.to(device), self.factor.to(device)
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
         """Return B values (see ``LossTerm``)."""
@@ -76,8 +83,8 @@ class TrackedMeshLoss(LossTerm):
 class SmoothnessLoss(LossTerm):
     """lambda_g (|Dx G|^2 + |Dy G|^2) + lambda_l |W_L L (S(G) - V_mu)|^2, in units of the vertex std.
 
-    Differences are taken between texels that charts cover (where two charts touch in the atlas, across them too). W_L is
-    higher on the mouth; the paper's higher weight on hair needs a region that captures here do not name.
+    Differences are taken between texels of one chart. W_L is higher on the mouth; the paper's higher weight on hair needs
+    a region that captures here do not name.
 
     Source: PiCA supplement B.2, equation 2.
     """
@@ -106,7 +113,7 @@ class SmoothnessLoss(LossTerm):
 
     def bind(self, summary: CaptureSummary) -> None:
         """Take the unit."""
-        self.std = summary.vertex_std
+        self.std = summary.spread("vertex_std", "loss term 'smoothness'")
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
         """Return B values (see ``LossTerm``)."""
@@ -114,11 +121,16 @@ class SmoothnessLoss(LossTerm):
         values, chart = extras["position_map"], extras["chart"]
         if self.of == "position":
             values = values + extras["mean_map"]
-        both_x = (chart[:, 1:] & chart[:, :-1])[None, None].expand(len(values), -1, -1, -1)
-        both_y = (chart[1:] & chart[:-1])[None, None].expand(len(values), -1, -1, -1)
+        both_x = _same_chart(chart[:, 1:], chart[:, :-1]).expand(len(values), 1, -1, -1)
+        both_y = _same_chart(chart[1:], chart[:-1]).expand(len(values), 1, -1, -1)
         dx = masked_mean((values[..., 1:] - values[..., :-1]).square(), both_x)
         dy = masked_mean((values[..., 1:, :] - values[..., :-1, :]).square(), both_y)
         weight = torch.where(extras["smooth_region"], self.high, self.low)
         bend = (extras["laplacian"] / self.std * weight[None, :, None]).square().flatten(1).mean(1)
         gradient = power(dx, self.squared) + power(dy, self.squared)
         return self.gradient * gradient + self.laplacian * power(bend, self.squared)
+
+
+def _same_chart(a: Tensor, b: Tensor) -> Tensor:
+    """Return where two texels lie in the same chart; 0 is no chart."""
+    return (a == b) & (a > 0)

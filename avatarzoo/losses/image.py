@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from avatarzoo.batch import HeadBatch, Prediction
-from avatarzoo.capture import CaptureSummary
+from avatarzoo.capture import CaptureSummary, look_up
 from avatarzoo.errors import ConfigError
 from avatarzoo.losses.base import LossTerm
 from avatarzoo.losses.reduce import masked_mean, power
@@ -47,16 +47,21 @@ class ImageLoss(LossTerm):
         self.unit = unit
         self.squared, self.region_weights, self.chroma_weight = squared, region_weights or {}, chroma_weight
         self.std = 1.0
+        self.masks: dict[str, Tensor] = {}
 
     def bind(self, summary: CaptureSummary) -> None:
         """Take the unit and the regions."""
-        colour_std = float(summary.colour_axes.square().sum() / 3) ** 0.5
-        self.std, self.summary = summary.texture_std if self.unit == "texture_std" else colour_std, summary
+        self.std = summary.spread(self.unit, "loss term 'image'")
+        self.masks = {name: mask for name, mask in summary.regions.items() if name in self.region_weights}
         unknown = [name for name in self.region_weights if name not in summary.regions]
         if unknown and summary.regions:
             raise ConfigError(
                 f"loss.image.region_weights names {unknown[0]!r}, but the capture has {', '.join(summary.regions)}."
             )
+
+    def move_to(self, device: torch.device) -> None:
+        """Move the region masks (see ``LossTerm``)."""
+        self.masks = {name: mask.to(device) for name, mask in self.masks.items()}
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
         """Return B values (see ``LossTerm``)."""
@@ -67,7 +72,7 @@ class ImageLoss(LossTerm):
             error = grey + (error - grey) * self.chroma_weight
         if self.region_weights and "uv" in prediction.extras:
             uv = prediction.extras["uv"].detach()
-            for name, factor in self.region_weights.items():
-                inside = self.summary.region_at(name, uv)[:, None]
-                error = torch.where(inside & (weight > 0), error * factor**0.5, error)
+            for name, mask in self.masks.items():
+                inside = look_up(mask.to(uv.device), uv)[:, None]
+                error = torch.where(inside & (weight > 0), error * self.region_weights[name] ** 0.5, error)
         return power(masked_mean(error.square(), weight), self.squared)

@@ -40,7 +40,7 @@ class DepthLoss(LossTerm):
 
     def bind(self, summary: CaptureSummary) -> None:
         """Take the unit."""
-        self.std = summary.vertex_std
+        self.std = summary.spread("vertex_std", "loss term 'depth'")
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
         """Return B values (see ``LossTerm``)."""

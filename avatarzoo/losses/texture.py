@@ -45,8 +45,7 @@ class TextureLoss(LossTerm):
 
     def bind(self, summary: CaptureSummary) -> None:
         """Take the unit and the topology."""
-        spread = float(summary.colour_axes.square().sum() / 3) ** 0.5
-        self.std = summary.texture_std if self.unit == "texture_std" else spread
+        self.std = summary.spread(self.unit, "loss term 'texture'")
         self.topology = summary.topology
         self._charts = {}
 
@@ -54,7 +53,7 @@ class TextureLoss(LossTerm):
         """Return B values (see ``LossTerm``)."""
         texture = prediction.extras["texture"].float()
         place, points = self._chart(texture)
-        chosen = self._choose(len(place), batch.meta.noise_key)
+        chosen = self._choose(len(place), batch.meta.noise_key).to(place.device)
         target, seen = self.target(batch, points, chosen)
         found = texture.flatten(2).gather(2, place[chosen][:, None].expand(-1, 3, -1)).transpose(1, 2)
         error = (found - target) / self.std * seen[..., None]

@@ -161,3 +161,34 @@ def test_the_gradient_of_smoothness_agrees_with_differences() -> None:
         shift[place] = 0.5  # quadratic: central differences are exact at any step
         up, down = (loss(Prediction(extras=extras | {name: extras[name] + s}), fx.batch()).sum() for s in (shift, -shift))
         assert float(values.grad[place]) == pytest.approx(float(up - down), rel=1e-2, abs=1e-5)
+
+
+def test_touching_charts_do_not_smooth_each_other() -> None:
+    """Two charts side by side, 10 apart: each is flat, so the gradient is 0; one chart of them all is not."""
+    extras = smooth_case()
+    extras["mean_map"] = torch.zeros(3, 7, 7)
+    extras["position_map"] = torch.zeros(2, 3, 7, 7)
+    extras["position_map"][..., 3:] = 10.0
+    extras["chart"] = torch.ones(7, 7, dtype=torch.int64)
+    loss = SmoothnessLoss(laplacian=0.0)
+    loss.bind(fx.summary())
+    one_of_six = torch.full((2,), 100 / 6)
+    torch.testing.assert_close(loss(Prediction(extras=extras), fx.batch()), one_of_six)
+    extras["chart"][:, 3:] = 2
+    assert (loss(Prediction(extras=extras), fx.batch()) == 0).all()
+    extras["chart"][:] = 0
+    assert (loss(Prediction(extras=extras), fx.batch()) == 0).all()
+
+
+def test_tracked_vertices_of_no_triangle_do_not_count() -> None:
+    batch, summary = fx.batch(), fx.summary()
+    loose = torch.full((1, 3), 50.0)
+    summary.vertex_mean = torch.cat([summary.vertex_mean, loose])
+    loss, clean = TrackedMeshLoss(), TrackedMeshLoss()
+    loss.bind(summary)
+    clean.bind(fx.summary())
+    shift = torch.randn(batch.mesh.vertices.shape, generator=torch.Generator().manual_seed(0))
+    expected = clean(Prediction(extras={"tracked_vertices": batch.mesh.vertices + shift}), batch)
+    wide = Prediction(extras={"tracked_vertices": torch.cat([batch.mesh.vertices + shift, torch.zeros(2, 1, 3)], 1)})
+    batch.mesh.vertices = torch.cat([batch.mesh.vertices, loose.expand(2, 1, 3)], 1)
+    torch.testing.assert_close(loss(wide, batch), expected)

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from avatarzoo.batch import HeadBatch, Prediction
-from avatarzoo.errors import ConfigError
+from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.losses.image import ImageLoss
 
 
@@ -131,3 +131,11 @@ def test_unknown_units_and_regions_are_refused() -> None:
         term(region_weights={"nose": 2.0})
     bare = dataclasses.replace(fx.summary(), regions={})
     ImageLoss(region_weights={"nose": 2.0}).bind(bare)  # a capture that names no regions takes any recipe
+
+
+def test_a_capture_of_one_frame_has_no_texture_std_but_colours() -> None:
+    summary = fx.summary()
+    summary.texture_std = 0.0
+    with pytest.raises(DataError, match=r"loss term 'image' divides by the texture_std .* unit .* colour_std"):
+        ImageLoss().bind(summary)
+    ImageLoss(unit="colour_std").bind(summary)

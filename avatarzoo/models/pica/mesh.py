@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from avatarzoo.capture import CaptureSummary
+from avatarzoo.capture import CaptureSummary, Topology
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.dense import DenseMesh, build_dense_mesh
 from avatarzoo.geometry.laplacian import apply_laplacian, cotangent_laplacian
-from avatarzoo.geometry.meshes import drop_unused_uvs, fill_small_holes
-from avatarzoo.geometry.uv import SurfacePoints, rasterize_charts, sample_map
+from avatarzoo.geometry.meshes import components, drop_unused_uvs, fill_small_holes
+from avatarzoo.geometry.uv import SurfacePoints, TexelMap, rasterize_charts, sample_map
 from avatarzoo.rasterizers.base import Rasterizer
 
 
@@ -43,7 +44,7 @@ class PicaMesh(nn.Module):
         topology = drop_unused_uvs(fill_small_holes(summary.topology))
         dense = self._dense(topology, rasterizer)
         texels = rasterize_charts(topology, self.position_size, rasterizer)
-        self.vertex_std = summary.vertex_std
+        self.vertex_std = summary.spread("vertex_std", "model 'pica'")
         mean = dense.from_tracked(summary.vertex_mean[None])[0]
         neutral = dense.from_tracked(summary.neutral_vertices[None])[0]
         laplacian = cotangent_laplacian(neutral, dense.triangles)
@@ -54,7 +55,7 @@ class PicaMesh(nn.Module):
             "vertex_of_uv": dense.vertex_of_uv,
             "copies": dense.copies,
             "mean": mean,
-            "chart": texels.covered,
+            "chart": _chart_labels(texels, topology),
             "mean_map": texels.to_map(summary.vertex_mean[None] / summary.vertex_std, topology.triangles)[0],
             "tracked_uvs": topology.uvs,
             "tracked_mean": summary.vertex_mean,
@@ -65,7 +66,7 @@ class PicaMesh(nn.Module):
         self._laplacian = laplacian
         self.register_buffer("mean_mesh", neutral.clone())  # V_mu starts as the coarse neutral, then moves: it is state
         self.register_buffer("last_progress", torch.zeros((), dtype=torch.float64))
-        uv = torch.zeros(len(mean), 2).index_add(0, dense.vertex_of_uv, dense.uvs) / dense.copies[:, None]
+        uv = torch.zeros(len(mean), 2).index_add(0, dense.vertex_of_uv, dense.uvs) / dense.copies.clamp_min(1)[:, None]
         self.register_buffer("smooth_region", summary.region_at("mouth", uv), persistent=False)
 
     def _dense(self, topology: Any, rasterizer: Rasterizer) -> DenseMesh:
@@ -114,8 +115,8 @@ class PicaMesh(nn.Module):
 
         Returns:
             tracked_vertices (B,V',3 mm: S(G) at the tracked mesh's UVs), laplacian (B,V,3 mm: L (S(G) - V_mu)),
-            smooth_region (V bool: where W_L is high), chart (P,P bool), mean_map (3,P,P: what to add to the decoded map
-            to get G, in units of the vertex std).
+            smooth_region (V bool: where W_L is high), chart (P,P int64: number of the chart a texel lies in, 0 = none),
+            mean_map (3,P,P: what to add to the decoded map to get G, in units of the vertex std).
         """
         if self._laplacian.device != vertices.device:
             self._laplacian = self._laplacian.to(vertices.device)
@@ -138,9 +139,11 @@ class PicaMesh(nn.Module):
             progress: of the run, 0..1.
         """
         if fraction is not None:
-            rate = min(1.0, max(0.0, (progress - float(self.last_progress)) / fraction))
+            share = ((progress - self.last_progress) / fraction).clamp(0, 1)  # stays on the device: nothing waits for it
             self.last_progress.fill_(progress)
-        self.mean_mesh.lerp_(batch_mean.to(self.mean_mesh.dtype), rate)
+            self.mean_mesh.lerp_(batch_mean.to(self.mean_mesh.dtype), share.to(self.mean_mesh.dtype))
+        else:
+            self.mean_mesh.lerp_(batch_mean.to(self.mean_mesh.dtype), rate)
 
 
 def _tracked_sampling(triangles: Tensor, uv_triangles: Tensor, uv_count: int, vertex_count: int) -> dict[str, Tensor]:
@@ -150,3 +153,11 @@ def _tracked_sampling(triangles: Tensor, uv_triangles: Tensor, uv_count: int, ve
     used[uv_triangles.reshape(-1).long()] = 1
     copies = torch.zeros(vertex_count).index_add(0, owner, used)
     return {"tracked_vertex_of_uv": owner, "tracked_copies": copies}
+
+
+def _chart_labels(texels: TexelMap, topology: Topology) -> Tensor:
+    """Return P,P int64: each texel's chart, counted from 1; 0 where there is none. Charts may touch in the atlas."""
+    charts = components(topology.uv_triangles.numpy().astype(np.int64), len(topology.uvs))
+    labels = torch.zeros(texels.covered.shape, dtype=torch.int64)
+    labels[texels.covered] = torch.from_numpy(charts).long()[texels.points.triangle] + 1
+    return labels

@@ -45,6 +45,41 @@ def test_uvs_that_no_triangle_uses_do_not_pull(kind: str) -> None:
     torch.testing.assert_close(mesh.vertices(position), clean.vertices(position))
 
 
+@pytest.mark.parametrize("residual", ["mean", "none"])
+@pytest.mark.parametrize("kind", ["dense", "tracked"])
+def test_vertices_that_no_triangle_uses_change_nothing(kind: str, residual: str) -> None:
+    """A .bin file may have more vertices than the .obj names, in front of, among and behind the others."""
+    summary = fx.summary()
+    count = len(summary.vertex_mean)
+    renamed = torch.arange(count) + 1 + (torch.arange(count) >= count // 2)  # leaves the first and a middle one out
+    for name in ("vertex_mean", "neutral_vertices"):
+        wide = torch.full((count + 3, 3), 77.0)
+        wide[renamed] = getattr(summary, name)
+        setattr(summary, name, wide)
+    summary.topology.triangles = renamed[summary.topology.triangles.long()].int()
+    mesh, clean = PicaMesh(kind, SIZE, residual), made(kind, residual)
+    mesh.bind(summary, registry.build("rasterizer", "warp"))
+    position = torch.randn(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(mesh.tracked(position)[:, renamed], clean.tracked(position))
+    drawn, expected = mesh.vertices(position), clean.vertices(position)
+    assert torch.isfinite(drawn).all() and torch.isfinite(mesh.tracked(position)).all()
+    torch.testing.assert_close(drawn[:, mesh.triangles.long()], expected[:, clean.triangles.long()])
+    used = mesh.triangles.unique().long()
+    there = clean.triangles.unique().long()
+    assert mesh.smooth_region[used].sum() == clean.smooth_region[there].sum() > 0
+    bend = mesh.training_extras(position, drawn)["laplacian"]
+    assert torch.isfinite(bend).all()
+    torch.testing.assert_close(bend[:, used], clean.training_extras(position, expected)["laplacian"][:, there])
+
+
+def test_texels_know_their_chart() -> None:
+    mesh = made()
+    labels = mesh.chart
+    front, back = labels[:, : SIZE // 2], labels[:, SIZE // 2 :]
+    assert front.max() != back.max() and {1, 2} == set(labels.unique().tolist()) - {0}
+    assert ((front == 0) | (front == front.max())).all() and ((back == 0) | (back == back.max())).all()
+
+
 @pytest.mark.parametrize("kind", ["dense", "tracked"])
 def test_the_map_is_an_offset_in_vertex_std_sampled_at_the_uvs(kind: str) -> None:
     mesh, summary = made(kind), fx.summary()
@@ -74,7 +109,7 @@ def test_without_residual_the_map_is_the_position() -> None:
 def test_the_mean_map_is_the_mean_face_in_vertex_std() -> None:
     mesh, summary = made(), fx.summary()
     rows, columns = mesh.chart.nonzero(as_tuple=True)
-    assert (mesh.mean_map[:, ~mesh.chart] == 0).all()
+    assert (mesh.mean_map[:, mesh.chart == 0] == 0).all()
     points = (mesh.mean_map[:, rows, columns].T * summary.vertex_std).double().numpy()
     front = columns < SIZE // 2
     v = (rows + 0.5) / SIZE
@@ -149,3 +184,15 @@ def test_only_the_moving_mean_is_state() -> None:
 def test_unknown_kinds_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"model.mesh is 'dense' or 'tracked', not 'coarse'"):
         PicaMesh("coarse", SIZE, "mean")
+
+
+def test_the_mean_moves_by_the_share_of_the_run_that_passed() -> None:
+    mesh = made()
+    target, expected, last = torch.ones_like(mesh.mean_mesh), mesh.mean_mesh.clone(), 0.0
+    for progress in (0.0, 0.01, 0.04, 0.5):
+        mesh.update_mean(target, rate=1e-4, fraction=0.1, progress=progress)
+        expected = expected + (target - expected) * min(1.0, (progress - last) / 0.1)
+        last = progress
+        torch.testing.assert_close(mesh.mean_mesh, expected)
+    torch.testing.assert_close(mesh.mean_mesh, target)  # more than a tenth of the run passed
+    assert float(mesh.last_progress) == 0.5
