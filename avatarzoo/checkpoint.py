@@ -13,7 +13,7 @@ import yaml
 from avatarzoo import registry
 from avatarzoo.build import build_model
 from avatarzoo.capture import CaptureSummary
-from avatarzoo.errors import ConfigError
+from avatarzoo.errors import ConfigError, near_path
 from avatarzoo.models.base import Model
 
 PREFIX = "model."
@@ -55,8 +55,15 @@ def find(path: str | Path) -> Path:
         if candidate.is_file():
             return candidate
     if not path.exists():
-        raise ConfigError(f"There is no checkpoint or run at {path}.")
+        raise ConfigError(f"There is no checkpoint or run at {path}.{near_path(path)}{_newest_runs()}")
     raise ConfigError(f"{path} holds no checkpoints/last.ckpt: the run saved nothing yet, or this is not a run's folder.")
+
+
+def _newest_runs(count: int = 3) -> str:
+    """Return a sentence with the newest runs below runs/ that have a checkpoint."""
+    files = sorted(Path("runs").glob("*/*/checkpoints/last.ckpt"), key=lambda f: f.stat().st_mtime, reverse=True)
+    runs = [str(file.parent.parent) for file in files[:count]]
+    return f" The newest runs here: {', '.join(runs)}." if runs else ""
 
 
 def read(path: str | Path) -> dict[str, Any]:

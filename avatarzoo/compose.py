@@ -21,11 +21,14 @@ from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import GrammarParseError, OmegaConfBaseException
+from omegaconf.grammar_parser import OmegaConfGrammarParser, parse
 from yaml import YAMLError
 
 from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.schema import COMPONENTS
+
+RESOLVERS = ("by_scale",)  #: the functions a recipe may call
 
 
 def compose(folders: Iterable[Path], name: str, groups: Mapping[str, str]) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def compose(folders: Iterable[Path], name: str, groups: Mapping[str, str]) -> di
         path.append("avatarzoo", "file://" + folder, anchor=SearchPathQuery(provider="main"))
     try:
         _check_mapping(first, *rest, name=name)
-        repository = CachingConfigRepository(ConfigRepository(config_search_path=path))
+        repository = CachingConfigRepository(_Repository(name, path))
         choices = [_parser().parse_override(f"{key}={value}") for key, value in groups.items()]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a defaults list without _self_ means what one expects: the file itself wins
@@ -69,6 +72,68 @@ def compose(folders: Iterable[Path], name: str, groups: Mapping[str, str]) -> di
     except (HydraException, OmegaConfBaseException, YAMLError, OSError, ValueError) as error:
         raise ConfigError(f"Recipe {name!r} cannot be read: {one_line(error)}") from error
     return config
+
+
+class _Repository(ConfigRepository):
+    """Hydra's, except that a file is refused before the resolvers it names can run: defaults lists are resolved at once."""
+
+    def __init__(self, recipe: str, path: Any) -> None:
+        super().__init__(config_search_path=path)
+        self.recipe = recipe
+
+    def load_config(self, config_path: str) -> Any:
+        """Load one file (see ``ConfigRepository``)."""
+        found = super().load_config(config_path)
+        if found is not None:
+            refuse_resolvers(OmegaConf.to_container(found.config, resolve=False), self.recipe)
+            for default in found.defaults_list or []:
+                refuse_resolvers(dict(vars(default)), self.recipe, "defaults")
+        return found
+
+
+def refuse_resolvers(node: Any, recipe: str, where: str = "") -> None:
+    """Refuse every interpolation that is no plain reference ``${a.b}`` and no ``${by_scale:small,paper}``.
+
+    A resolver is a function; OmegaConf's own read the environment (``oc.env``), and a recipe may come from a stranger.
+
+    Args:
+        node: plain containers, interpolations not resolved.
+        recipe: its name, for the message.
+        where: dotted path of the node.
+
+    Raises:
+        ConfigError: names recipe, key and resolver.
+    """
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            refuse_resolvers(key, recipe, f"{where}.{key}" if where else str(key))
+            refuse_resolvers(value, recipe, f"{where}.{key}" if where else str(key))
+    elif isinstance(node, (list, tuple)):
+        for item in node:
+            refuse_resolvers(item, recipe, where)
+    elif isinstance(node, str) and "${" in node:
+        for resolver in _resolvers(node):
+            if resolver not in RESOLVERS:
+                raise ConfigError(
+                    f"Recipe {recipe!r}: {where} asks for the resolver {resolver!r}, and recipes run no code. Only "
+                    f"references to other keys, ${{a.b}}, and ${{by_scale:small,paper}} are allowed; write the value "
+                    f"itself, or give it on the command line."
+                )
+
+
+def _resolvers(text: str) -> list[str]:
+    """Return the names of the resolvers a text calls, at any depth."""
+    try:
+        nodes = [parse(text)]
+    except GrammarParseError:
+        return []  # resolving will say what is wrong with it
+    names = []
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, OmegaConfGrammarParser.InterpolationResolverContext):
+            names.append(node.resolverName().getText())
+        nodes += list(node.getChildren()) if hasattr(node, "getChildren") else []
+    return names
 
 
 def _check_mapping(*folders: str, name: str) -> None:

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import avatarzoo.recipes
 from avatarzoo import registry
-from avatarzoo.compose import at_path, compose, merge, one_line, parse_override, split_list
+from avatarzoo.compose import at_path, compose, merge, one_line, parse_override, refuse_resolvers, split_list
 from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.schema import COMPONENTS, Top, check_config, keys_of
 
@@ -233,7 +233,7 @@ def _finish(config: Mapping[str, Any], said: list[Override], folders: Sequence[P
     for key, value in sorted(said, key=lambda pair: pair[0].count(".")):  # whole nodes first, then options in them
         head = key.split(".")[0]
         if head not in top:
-            raise ConfigError(f"There is no option {key}.{did_you_mean(head, top)}")
+            raise ConfigError(f"There is no option {key}.{_hint(key, config, list(top))}")
         choices = _choices(key, folders) if isinstance(value, str) else []
         if choices and key not in COMPONENTS:
             if value in choices:
@@ -241,6 +241,7 @@ def _finish(config: Mapping[str, Any], said: list[Override], folders: Sequence[P
             raise ConfigError(f"There is no {key} called {value!r}.{did_you_mean(value, choices)}")
         config = merge(config, at_path(key, compose(folders, f"{key}/{value}", {}) if value in choices else value))
     _refuse_targets(config)
+    refuse_resolvers(config, str(config.get("recipe") or "the command line"))
     if config.get("scale", "paper") not in SCALES:
         raise ConfigError(f"There is no scale {config['scale']!r}. Known: {', '.join(SCALES)}.")
     try:
@@ -248,6 +249,15 @@ def _finish(config: Mapping[str, Any], said: list[Override], folders: Sequence[P
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key or 'The config'} cannot be resolved: {str(error).splitlines()[0]}") from error
     return Config(check_config(resolved))
+
+
+def _hint(key: str, config: Mapping[str, Any], top: list[str]) -> str:
+    """Name what an option with an unknown first part may mean: the same key of a node, or a node of a similar name."""
+    head, _, rest = key.partition(".")
+    below = [f"{node}.{head}" for node, value in config.items() if isinstance(value, Mapping) and head in value]
+    if below and not rest:
+        return " Did you mean " + " or ".join(map(repr, below[:3])) + "?"
+    return did_you_mean(head, top, "{}." + rest if rest else "{}")
 
 
 def _refuse_targets(node: Any, where: str = "") -> None:

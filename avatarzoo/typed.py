@@ -37,7 +37,7 @@ def check(where: str, node: Any, known: Mapping[str, Option], hint: str = "") ->
     prefix = where + "." if where else ""
     for key in node:
         if key not in known:
-            raise ConfigError(f"There is no option {prefix}{key}.{hint or did_you_mean(str(key), known)}")
+            raise ConfigError(f"There is no option {prefix}{key}.{hint or did_you_mean(str(key), known, prefix + '{}')}")
     filled = {}
     for key, option in known.items():
         if key in node:

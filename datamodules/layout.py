@@ -10,7 +10,7 @@ from pathlib import Path
 
 from avatarzoo.datamodules.base import Sample
 from avatarzoo.datamodules.formats import CameraRecord, read_frame_list, read_krt, read_split, read_views
-from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.errors import ConfigError, DataError, did_you_mean, near_path
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +44,7 @@ class Layout:
         """
         folder = Path(root).expanduser()
         if not folder.is_dir():
-            near = sorted(p.name for p in folder.parent.iterdir() if p.is_dir()) if folder.parent.is_dir() else []
-            raise DataError(f"There is no folder {folder}. Set data.root to a capture.{did_you_mean(folder.name, near)}")
+            raise DataError(f"There is no folder {folder}. Set data.root to a capture.{near_path(folder)}")
         for name, what in (
             ("KRT", "the cameras"),
             ("images", "images/SEG/CAM/FRAME.png"),
@@ -155,7 +154,8 @@ class Layout:
         for name in chosen:
             if name not in self.cameras:
                 raise ConfigError(
-                    f"{option} names camera {name!r}, which {self.root / 'KRT'} lacks.{did_you_mean(name, self.cameras)}"
+                    f"{option} names camera {name!r}, which {self.root / 'KRT'} lacks."
+                    f"{did_you_mean(name, self.cameras, all_of='Cameras')}"
                 )
         if not chosen:
             raise ConfigError(f"{option} is empty; leave it out to use every camera.")
@@ -191,7 +191,8 @@ class Layout:
         for names in split.values():
             for name in names:
                 if name not in known:
-                    raise wrong(f"{source} names segment {name!r}, which has no frame.{did_you_mean(name, known)}")
+                    hint = did_you_mean(name, known, all_of="Segments")
+                    raise wrong(f"{source} names segment {name!r}, which has no frame.{hint}")
         both = sorted(set(split["train"]) & set(split["test"]))
         if both:
             raise ConfigError(
@@ -240,7 +241,7 @@ class Layout:
             if str(camera) not in self.cameras:
                 raise (DataError if views is None else ConfigError)(
                     f"{source} gives view {view!r} camera {camera!r}, which {self.root / 'KRT'} lacks."
-                    f"{did_you_mean(str(camera), self.cameras)}"
+                    f"{did_you_mean(str(camera), self.cameras, all_of='Cameras')}"
                 )
         return {view: str(camera) for view, camera in chosen.items()}
 

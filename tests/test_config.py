@@ -140,6 +140,11 @@ def test_a_group_in_the_users_folder_is_found(tmp_path: Path) -> None:
     assert resolved["trainer"]["max_steps"] == 400_000
 
 
+def test_a_run_may_be_limited_by_time_alone() -> None:
+    trainer = load("trainer.max_steps=null", "trainer.max_time=600")["trainer"]
+    assert (trainer["max_steps"], trainer["max_time"]) == (None, 600)
+
+
 def test_null_takes_a_term_or_a_phase_out() -> None:
     resolved = load("phases.fit.loss.again={term: plug_colour, weight: 3}", "phases.fit.loss.plug_colour=null").resolved
     assert list(resolved["phases"]["fit"]["loss"]) == ["again"]
@@ -153,7 +158,7 @@ def test_null_takes_a_term_or_a_phase_out() -> None:
     [
         ("encodng=plug_grid", "no option encodng. Did you mean 'encoding'"),
         ("encoding=plug_gird", "no encoding called 'plug_gird'. Did you mean 'plug_grid'"),
-        ("encoding.band=3", "no option encoding.band. Did you mean 'bands'"),
+        ("encoding.band=3", "no option encoding.band. Did you mean 'encoding.bands'"),
         ("data.root=/x", "no option data.root. It is an option of data=.*plug_files"),
         ("data=plug_files", "data.root needs a value"),
         ("model.width=wide", "model.width takes int, got 'wide'"),
@@ -165,16 +170,19 @@ def test_null_takes_a_term_or_a_phase_out() -> None:
         ("model.side=???", "model.side needs a value"),
         ("model.range=[0,b]", "model.range takes"),
         ("model.warm=soon", "model.warm takes int or float"),
-        ("trainer.max_step=3", "no option trainer.max_step. Did you mean 'max_steps'"),
+        ("trainer.max_step=3", "no option trainer.max_step. Did you mean 'trainer.max_steps'"),
+        ("trainr.max_steps=3", "no option trainr.max_steps. Did you mean 'trainer.max_steps'"),
+        ("max_steps=3", "no option max_steps. Did you mean 'trainer.max_steps'"),
         ("trainer=gpu", "no trainer called 'gpu'"),
         ("trainer.max_time=soon", "soon"),
-        ("loader.batchsize=3", "Did you mean 'batch_size'"),
+        ("trainer.max_steps=null", "no end: set trainer.max_steps=N or trainer.max_time"),
+        ("loader.batchsize=3", "Did you mean 'loader.batch_size'"),
         ("loader=3", "loader takes"),
         ("phases.fit.optimizer.name=adm", "Did you mean 'adam'"),
         ("phases.fit.optimizer.momentum=0.9", "no option phases.fit.optimizer.momentum"),
-        ("phases.fit.optimiser.lr=1", "Did you mean 'optimizer'"),
+        ("phases.fit.optimiser.lr=1", "Did you mean 'phases.fit.optimizer'"),
         ("phases.fit.loss.plug_color.weight=1", "no loss called 'plug_color'. Did you mean 'plug_colour'"),
-        ("phases.fit.loss.plug_colour.wieght=1", "Did you mean 'weight'"),
+        ("phases.fit.loss.plug_colour.wieght=1", "Did you mean 'phases.fit.loss.plug_colour.weight'"),
         ("phases.fit.loss.plug_colour.start=1.5", "plug_colour.start"),
         ("phases.fit.loss.plug_colour=[1]", "holds keys"),
         ("phases.fit=null", "phase"),
@@ -209,6 +217,43 @@ def test_a_bad_recipe_file_is_one_clear_line(tmp_path: Path, text: str, message:
     with pytest.raises(ConfigError, match=message) as caught:
         load(recipe=write(tmp_path, "mine.yaml", text))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "model: {mode: '${oc.env:SECRET}'}\n",
+        "model: {anything: [{deep: 'a ${oc.env:SECRET,x} b'}]}\n",
+        "model: {mode: '${by_scale:exact,${oc.env:SECRET}}'}\n",
+        "model: {mode: \"${by_scale:fast,'${oc.env:SECRET}'}\"}\n",
+        "word: oc.env\nmodel: {mode: '${${word}:SECRET}'}\n",
+        "model: {mode: '${oc.decode:3}'}\n",
+        "model: {mode: '${ oc.env : SECRET }'}\n",
+        "model: {anything: '${oc.create:{a: 1}}'}\n",
+        "model: {anything: {'${oc.env:SECRET}': 1}}\n",
+    ],
+)
+def test_resolvers_of_a_strangers_recipe_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    with pytest.raises(ConfigError, match=r"Recipe '.*mine(\.yaml)?': .*resolver .*Only references") as caught:
+        load(recipe=write(tmp_path, "mine.yaml", "defaults: [plug_small]\n" + text))
+    assert "hunter2" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_resolvers_in_a_defaults_list_are_refused_before_they_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    for line in ("{override /trainer: '${oc.env:SECRET}'}", "'${oc.env:SECRET}'"):
+        with pytest.raises(ConfigError, match=r"'mine': defaults\S* asks for the resolver 'oc.env'") as caught:
+            load(recipe=write(tmp_path, "mine.yaml", f"defaults: [plug_small, {line}]\n"))
+        assert "hunter2" not in str(caught.value)
+
+
+def test_references_and_scales_are_allowed_in_a_strangers_recipe(tmp_path: Path) -> None:
+    text = "defaults: [plug_small]\nseed: 7\nmodel: {width: '${seed}', side: '${by_scale:2,${model.width}}'}\n"
+    recipe = write(tmp_path, "mine.yaml", text)
+    assert load(recipe=recipe)["model"]["side"] == 7
+    assert load("scale=small", recipe=recipe)["model"]["side"] == 2
 
 
 def test_targets_are_refused_in_overrides_too() -> None:

@@ -260,8 +260,11 @@ def test_choices_of_segments_cameras_and_frames(root: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"cameras": ["400003"]}, "data.cameras names camera '400003'.*Did you mean '40000"),
-        ({"test_segments": ["E03"]}, "names segment 'E03', which has no frame.*Did you mean 'E003'"),
+        ({"cameras": ["400003"]}, "data.cameras names camera '400003'.*Did you mean '40000.*Cameras: 400002, 400005"),
+        (
+            {"test_segments": ["E03"]},
+            "names segment 'E03', which has no frame.*Did you mean 'E003'.*Segments: E001, E002, E003",
+        ),
         ({"train_segments": ["E001"], "test_segments": ["E001"]}, "'E001' in train and in test"),
         ({"train_segments": []}, "leaves no segment to train on"),
         ({"views": {"Front": "400009"}}, "data.views gives view 'Front' camera '400009'"),
@@ -283,7 +286,7 @@ def test_enlarging_is_refused(root: Path) -> None:
 
 
 def test_a_missing_root_suggests_its_neighbour(root: Path) -> None:
-    with pytest.raises(DataError, match=r"There is no folder .*plat.*Did you mean 'plate'"):
+    with pytest.raises(DataError, match=r"There is no folder .*plat.*Did you mean '/.*/plate'"):
         build(root.with_name("plat"))
 
 
