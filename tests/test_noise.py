@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from avatarzoo.noise import seeded_normal
+from avatarzoo.noise import seeded_normal, seeded_uniform
 
 
 def test_a_sample_s_noise_does_not_depend_on_its_batch() -> None:
@@ -47,3 +47,19 @@ def test_noise_goes_where_it_is_asked_to_and_keys_stay():
     keys = torch.arange(3)
     assert seeded_normal((2,), keys, torch.device("meta")).device.type == "meta"
     torch.testing.assert_close(seeded_normal((2,), keys, torch.device("cpu")), seeded_normal((2,), keys), rtol=0, atol=0)
+
+
+def test_uniform_draws_fill_0_to_1_and_follow_their_keys() -> None:
+    keys = torch.arange(2000)
+    drawn = seeded_uniform(keys)
+    assert drawn.shape == (2000,) and drawn.min() >= 0 and drawn.max() < 1
+    # a uniform variable's moments, within four standard errors of 2,000 draws
+    assert abs(drawn.mean() - 0.5) < 4 / (12 * 2000) ** 0.5
+    assert abs(drawn.var() - 1 / 12) < 4 * (1 / 180 / 2000) ** 0.5
+    torch.testing.assert_close(seeded_uniform(keys.flip(0)), drawn.flip(0), rtol=0, atol=0)
+
+
+def test_uniform_draws_are_independent_of_normal_ones() -> None:
+    keys = torch.arange(2000)
+    pair = torch.stack([seeded_uniform(keys), seeded_normal((1,), keys)[:, 0]])
+    assert abs(torch.corrcoef(pair)[0, 1]) < 4 / 2000**0.5

@@ -16,7 +16,7 @@ from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.meshes import fill_small_holes
 from avatarzoo.geometry.uv import SurfacePoints, TexelMap, rasterize_charts
 from avatarzoo.layers import glorot_
-from avatarzoo.noise import seeded_normal
+from avatarzoo.noise import seeded_normal, seeded_uniform
 from avatarzoo.registry import register
 
 
@@ -48,6 +48,7 @@ class CaptureVAE(Driver):
         log_std_scale: float = 0.01,
         log_std_start: float = 0.0,
         texture_unit: str = "texture_std",
+        texture_dropout: float = 0.0,
     ) -> None:
         """Make the encoder.
 
@@ -63,6 +64,8 @@ class CaptureVAE(Driver):
             texture_unit: what texture offsets are divided by: "texture_std" as Multiface, or "colour_std", the spread of
                 the mean texture's colours. A few similar frames have a tiny texture std, and lids and lips then enter the
                 network as values of 40, which drown the positions.
+            texture_dropout: share of training samples whose texture is hidden (the mean takes its place). The code then
+                learns lids and lips from the tracked mesh, which generalises from few frames.
         """
         super().__init__()
         channels, side, _ = shape
@@ -74,7 +77,9 @@ class CaptureVAE(Driver):
             )
         if texture_unit not in ("texture_std", "colour_std"):
             raise ConfigError(f"driver.texture_unit is 'texture_std' or 'colour_std', not {texture_unit!r}.")
-        self.texture_unit = texture_unit
+        if not 0 <= texture_dropout < 1:
+            raise ConfigError(f"driver.texture_dropout is a share of samples in 0..1, below 1, not {texture_dropout}.")
+        self.texture_unit, self.texture_dropout = texture_unit, texture_dropout
         self.position_size, self.mean_scale, self.log_std_scale = position_size, mean_scale, log_std_scale
         self.log_std_start, self._rasterizer = log_std_start, rasterizer
         first, second = texture_channels
@@ -125,6 +130,9 @@ class CaptureVAE(Driver):
         if texture is None or mesh is None:
             raise ConfigError("driver 'capture_vae' needs texture.average and mesh.vertices in the batch.")
         picture = (texture.average - self.texture_mean) / self.texture_std * texture.coverage
+        if self.training and self.texture_dropout:
+            shown = seeded_uniform(batch.meta.noise_key, picture.device) >= self.texture_dropout
+            picture = picture * shown[:, None, None, None]
         features = torch.cat([self.texture_head(picture), self.position_head(self.position_map(mesh.vertices))], dim=1)
         features = self.joint(features)
         with torch.autocast(features.device.type, enabled=False):  # the KL term is as exact as these

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from avatarzoo.build import build_model
 from avatarzoo.drivers.capture_vae import CaptureVAE
 from avatarzoo.errors import ConfigError, DataError
-from avatarzoo.noise import seeded_normal
+from avatarzoo.noise import seeded_normal, seeded_uniform
 
 SHAPE = (4, 8, 8)
 
@@ -160,3 +160,24 @@ def test_a_capture_without_any_spread_is_refused_at_once(which: str) -> None:
     setattr(summary, which, 0.0)
     with pytest.raises(DataError, match=rf"driver 'capture_vae' divides by the {which}.*several frames"):
         build_model(fx.pica_config(), summary)
+
+
+def test_hidden_textures_are_replaced_by_the_mean_while_training() -> None:
+    batch, made = fx.batch(), driver(texture_dropout=0.5)
+    seen: list[torch.Tensor] = []
+    made.texture_head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    batch.meta.noise_key = next(  # one sample hidden, one shown
+        keys for keys in torch.arange(100).reshape(50, 2) if (seeded_uniform(keys) < 0.5).tolist() == [True, False]
+    )
+    made(batch)
+    made.eval()
+    made(batch)
+    hidden, whole = seen
+    assert (whole[0] != 0).any() and (hidden[0] == 0).all()
+    torch.testing.assert_close(hidden[1], whole[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1])
+def test_a_share_of_hidden_textures_is_checked(share: float) -> None:
+    with pytest.raises(ConfigError, match="texture_dropout is a share"):
+        driver(texture_dropout=share)
