@@ -14,6 +14,7 @@ from avatarzoo.batch import Camera, HeadBatch, Prediction
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip, view_vector
+from avatarzoo.geometry.meshes import fill_small_holes
 from avatarzoo.geometry.uv import sample_map
 from avatarzoo.models.base import Avatar, Halves
 from avatarzoo.models.deep_appearance.colour_correction import ColourCorrection
@@ -95,7 +96,7 @@ class DeepAppearance(Avatar):
         self.decoder.bind(len(summary.vertex_mean))
         if self.colour_correction is not None:
             self.colour_correction.bind(summary.cameras)
-        topology = summary.topology
+        topology = fill_small_holes(summary.topology)  # a tracker's holes are not the head's
         for name, tensor in {
             "triangles": topology.triangles,
             "uvs": topology.uvs,
