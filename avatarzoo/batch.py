@@ -75,6 +75,7 @@ class View(Group):
         image: B,3,H,W float32 in 0..1, sRGB as stored, or None where only a camera is known.
         foreground: B,1,H,W float32 in 0..1 matte, or None.
         depth: B,1,H,W float32 mm along the camera's z, 0 = unknown, or None if the capture has none.
+        background: B,3 float32 in 0..1, the colour laid behind the foreground, or None where the pictures' own is left.
         pixels: B,N,2 int64 (column, row) of a batch of rays, or None for whole pictures.
     """
 
@@ -82,6 +83,7 @@ class View(Group):
     image: Tensor | None = None
     foreground: Tensor | None = None
     depth: Tensor | None = None
+    background: Tensor | None = None
     pixels: Tensor | None = None
 
 

@@ -21,11 +21,14 @@ from avatarzoo.datamodules.take import Take, read_take
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.film import check_name, open_film
 from avatarzoo.geometry.cameras import face_to_camera, resize_intrinsics, to_camera
+from avatarzoo.geometry.framing import fit_focal, look_at
 from avatarzoo.geometry.paths import dolly, orbit
 from avatarzoo.models.base import Avatar
+from avatarzoo.rigs.flame import check_editions
 
 WHAT = ("image", "normal", "depth", "mesh")
 PATHS = ("orbit", "dolly")
+FRAMINGS = ("head", "camera")
 SHORTEST = 96  #: pictures of a film when nothing says how many: about four seconds
 
 
@@ -36,6 +39,9 @@ def render(
     segment: str | None = None,
     out: str | Path = "avatar.mp4",
     *,
+    framing: str | None = None,
+    yaw: float = 45.0,
+    pitch: float = 12.0,
     overrides: Sequence[str] = (),
     source: str | Path | None = None,
     size: int | None = None,
@@ -52,6 +58,9 @@ def render(
         what: "image", "normal" (camera frame as colours), "depth" (near is light) or "mesh" (shaded, untextured).
         path: "orbit", "dolly", or "camera:NAME" for one of the capture's cameras or named views.
         segment: of the capture; its frames drive the avatar, evenly spread over the film.
+        framing: "head": a square picture that keeps the whole head in it, from where the path's camera stands (default of
+            orbit and dolly); "camera": that camera's own crop (default of "camera:NAME").
+        yaw, pitch: degrees an orbit swings to either side; with yaw=180 it goes all the way round.
         out: video (.mp4, .mov, .mkv, .webm), .gif, .png for a single picture, or a folder of PNGs without suffix.
         overrides: where that capture lies, e.g. "data.root=DIR"; default: as in training.
         source: a take that drives the avatar by parameters alone (``datamodules.take``), in its own time at ``fps``.
@@ -79,6 +88,11 @@ def render(
         raise ConfigError(f"driver.source={source} and segment={segment} both drive the avatar; give one of them.")
     if (size is not None and size < 2) or (frames is not None and frames < 1) or fps < 1:
         raise ConfigError(f"size={size} frames={frames} fps={fps}: give positive numbers (size at least 2).")
+    framing = framing or ("camera" if path.startswith("camera:") else "head")
+    if framing not in FRAMINGS:
+        raise ConfigError(f"framing={framing} is not known.{did_you_mean(framing, FRAMINGS)}")
+    if not (0 <= yaw <= 180 and 0 <= pitch <= 80):
+        raise ConfigError(f"yaw={yaw} pitch={pitch}: give degrees, yaw in 0..180 and pitch in 0..80.")
     device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     loaded = checkpoints.load(checkpoint, plugins, device)
     model, summary = loaded.model, loaded.summary
@@ -86,13 +100,18 @@ def render(
         raise ConfigError(f"model {loaded.config['model']['name']!r} renders no pictures.")
 
     camera = path_start(path, summary.cameras, size)
+    if framing == "head":
+        camera = look_at(camera, *_centre_and_up(summary), camera.size[0])
     drivers = [None] if segment is None else _frames_of(loaded.config, overrides, segment)
     still = path.startswith("camera:") and segment is None
     count = frames or (1 if still or out.suffix.lower() == ".png" else max(SHORTEST, len(drivers)))
-    take = None if source is None else _take_for(model, read_take(source)).at(frames, fps)
+    take = None if source is None else _take_for(model, read_take(source), summary).at(frames, fps)
     if take is not None:
         count = len(next(iter(take.signals.values())))
-    poses = path_poses(path, camera, summary, count)
+    poses = path_poses(path, camera, summary, count, yaw, pitch)
+    if framing == "head":  # a dolly changes the distance: it is framed where it starts
+        points = summary.neutral_vertices @ summary.head_pose[:, :3].T + summary.head_pose[:, 3]
+        camera.K = fit_focal(points, poses[:1] if path == "dolly" else poses, camera.size[0])
     with Progress(disable=quiet) as bar, open_film(out, fps) as film:
         for i in bar.track(range(count), description=f"rendering {what}"):
             batch = _batch(summary, drivers[i * len(drivers) // count])
@@ -127,7 +146,7 @@ def path_start(path: str, table: CameraTable, size: int | None) -> Camera:
     name = name or table.views.get("Front", table.names[0])
     name = table.views.get(name, name)
     if name not in table.names:
-        raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known)}")
+        raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known, all_of='Cameras and views')}")
     index = table.names.index(name)
     height = table.size[0] if size is None else size
     height += height % 2
@@ -137,7 +156,9 @@ def path_start(path: str, table: CameraTable, size: int | None) -> Camera:
     return Camera(K[None], table.R[index][None], table.t[index][None], (height, width))
 
 
-def path_poses(path: str, camera: Camera, summary: CaptureSummary, frames: int) -> list[tuple[Tensor, Tensor]]:
+def path_poses(
+    path: str, camera: Camera, summary: CaptureSummary, frames: int, yaw: float = 45.0, pitch: float = 12.0
+) -> list[tuple[Tensor, Tensor]]:
     """Return (R, t) of every picture of a path around the neutral head.
 
     Args:
@@ -145,16 +166,22 @@ def path_poses(path: str, camera: Camera, summary: CaptureSummary, frames: int) 
         camera: from ``path_start``.
         summary: says where the head stands.
         frames: number of pictures.
+        yaw, pitch: of an orbit, degrees.
     """
     R, t = camera.R[0], camera.t[0]
-    rotation, shift = summary.head_pose[:, :3], summary.head_pose[:, 3]
-    low, high = summary.neutral_vertices.amin(0), summary.neutral_vertices.amax(0)
-    centre = rotation @ ((low + high) / 2) + shift
+    centre, up = _centre_and_up(summary)
     if path == "orbit":
-        return orbit(R, t, centre, rotation[:, 1], frames)
+        return orbit(R, t, centre, up, frames, yaw, pitch)
     if path == "dolly":
         return dolly(R, t, centre, frames)
     return [(R, t)] * frames
+
+
+def _centre_and_up(summary: CaptureSummary) -> tuple[Tensor, Tensor]:
+    """Return the middle of the neutral head (3 mm) and its up direction, in the world."""
+    rotation, shift = summary.head_pose[:, :3], summary.head_pose[:, 3]
+    low, high = summary.neutral_vertices.amin(0), summary.neutral_vertices.amax(0)
+    return rotation @ ((low + high) / 2) + shift, rotation[:, 1]
 
 
 def neutral_batch(summary: CaptureSummary) -> HeadBatch:
@@ -190,7 +217,7 @@ def _batch(summary: CaptureSummary, driver: tuple[Capture, Sample] | None) -> He
     return neutral_batch(summary) if driver is None else driver[0].read(driver[1])
 
 
-def _take_for(model: Avatar, take: Take) -> Take:
+def _take_for(model: Avatar, take: Take, summary: CaptureSummary) -> Take:
     """Check that a take drives a model: it gives every signal that the model reads."""
     wanted = [p for p in model.requires if p.startswith(("driving.arkit", "driving.flame"))]
     missing = [p for p in wanted if p not in take.signals]
@@ -200,6 +227,8 @@ def _take_for(model: Avatar, take: Take) -> Take:
             f"driver.source={take.name} gives {', '.join(take.signals)}; this model is driven by {reads}. "
             "A take drives a model trained with driver=arkit or driver=flame."
         )
+    if take.flame is not None:
+        check_editions(summary.flame_edition, take.edition, f"driver.source={take.name}")
     return take
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from avatarzoo.datamodules.arkit import MARGIN
 from avatarzoo.datamodules.formats import NUMBER, read_text
+from avatarzoo.datamodules.trackers.read import KNOWN, read_track
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.rigs.arkit import ARKIT_NAMES
 
@@ -28,12 +29,14 @@ class Take:
         seconds: N float64, from the first row on; None where the file has no time.
         arkit: N,52 float32 weights, or None.
         flame: N,... float32 by name, as in ``batch.Driving.flame``, or None.
+        edition: of FLAME, "" where it is not said.
     """
 
     name: str
     seconds: np.ndarray | None = None
     arkit: Tensor | None = None
     flame: dict[str, Tensor] | None = None
+    edition: str = ""
 
     @property
     def signals(self) -> dict[str, Tensor]:
@@ -67,7 +70,7 @@ class Take:
             return values[first] * (1 - share) + values[second] * share
 
         flame = None if self.flame is None else {name: mix(value) for name, value in self.flame.items()}
-        return Take(self.name, None, None if self.arkit is None else mix(self.arkit), flame)
+        return Take(self.name, None, None if self.arkit is None else mix(self.arkit), flame, self.edition)
 
 
 def read_take(path: str | Path) -> Take:
@@ -87,7 +90,10 @@ def read_take(path: str | Path) -> Take:
         raise ConfigError(f"driver.source={path} does not exist.{did_you_mean(path.name, near)}")
     if path.suffix.lower() == ".csv":
         return read_arkit_take(path)
-    raise ConfigError(f"driver.source={path} is of no known kind; give a .csv of ARKit weights.")
+    if path.is_dir() or path.suffix.lower() in (".npz", ".json"):
+        track = read_track(path)
+        return Take(path.name, None, None, track.driving(), track.edition)
+    raise ConfigError(f"driver.source={path} is of no known kind; give a .csv of ARKit weights, or the output of {KNOWN}.")
 
 
 def read_arkit_take(path: Path) -> Take:

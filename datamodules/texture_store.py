@@ -120,6 +120,10 @@ class TextureMaker:
         values = [table.names, *(getattr(table, name).tolist() for name in ("K", "R", "t"))]
         return digest(FORMAT, stamps([self.mesh.path]), self.mesh.in_world, values)
 
+    def read_picture(self, layout: Layout, sample: Sample) -> np.ndarray:
+        """Return one picture, H,W,3 uint8, as stored."""
+        return read_png(layout.picture("images", sample), "picture")
+
     def make(self, layout: Layout, frame: Frame, pictures: Sequence[Sample]) -> np.ndarray:
         """Compute one frame's texture.
 
@@ -141,9 +145,8 @@ class TextureMaker:
         ids, seen_by = [], []
         for sample in pictures:
             try:
-                path = layout.picture("images", sample)
-                pixels = read_png(path, "picture")
-                check_size(path, pixels.shape[:2], self.cameras.size)
+                pixels = self.read_picture(layout, sample)
+                check_size(layout.picture("images", sample), pixels.shape[:2], self.cameras.size)
             except DataError as error:
                 self.on_bad(sample, error)
                 continue

@@ -55,6 +55,10 @@ class FlameArrays:
     edition: str
 
 
+class _Refused(pickle.UnpicklingError):
+    """What the file asks for is not an array."""
+
+
 class _Inert:
     """Stands in for a class of the pickle: keeps the state it is given and can do nothing."""
 
@@ -76,14 +80,14 @@ class _Sparse(_Inert):
 def _reconstructor(cls: type, base: type, state: Any) -> Any:
     """Do what copyreg's does for the stand-ins, and refuse everything else."""
     if not (isinstance(cls, type) and issubclass(cls, _Inert)) or base is not object:
-        raise pickle.UnpicklingError(f"an instance of {cls!r}")
+        raise _Refused(f"an instance of {cls!r}")
     return cls()
 
 
 def _encode(text: str, encoding: str) -> bytes:
     """Do what Python 2's strings need, in the one encoding NumPy writes them in."""
     if encoding != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError("an encoding other than latin1")
+        raise _Refused("an encoding other than latin1")
     return text.encode("latin1")
 
 
@@ -91,7 +95,7 @@ def _from_buffer(data: Any, kind: Any, shape: Any, order: str) -> NDArray[Any]:
     """Do what NumPy's own does for arrays of protocol 5, for numbers only."""
     kind = np.dtype(kind)
     if kind.hasobject or not isinstance(data, (bytes, bytearray)):
-        raise pickle.UnpicklingError("an array of objects")
+        raise _Refused("an array of objects")
     return np.frombuffer(data, dtype=kind).reshape(shape, order=order)  # type: ignore[call-overload, no-any-return]
 
 
@@ -123,12 +127,12 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         """Return an allowed class or stand-in."""
         if (module, name) not in self.allowed:
-            raise pickle.UnpicklingError(f"{module}.{name}")
+            raise _Refused(f"{module}.{name}")
         return self.allowed[module, name]
 
     def persistent_load(self, pid: Any) -> Any:
         """Refuse references to outside the file."""
-        raise pickle.UnpicklingError("a persistent id")
+        raise _Refused("a persistent id")
 
 
 def load_pickle(path: Path) -> Any:
@@ -150,7 +154,7 @@ def load_pickle(path: Path) -> Any:
     try:
         content = _Unpickler(io.BytesIO(raw), encoding="latin1").load()
         return _plain(content)
-    except pickle.UnpicklingError as error:
+    except _Refused as error:
         raise DataError(
             f"{path} is refused: it holds {error}, and only arrays are read from a FLAME file (nothing in it was run). "
             "Download the file again from where it came from."
@@ -161,7 +165,7 @@ def load_pickle(path: Path) -> Any:
 
 def _plain(value: Any, depth: int = 0) -> Any:
     if depth > 8:
-        raise pickle.UnpicklingError("containers nested too deeply")
+        raise _Refused("containers nested too deeply")
     if isinstance(value, _Ch):
         return _plain(value.state["x"], depth + 1)
     if isinstance(value, _Sparse):
@@ -179,7 +183,7 @@ def _dense(value: _Sparse) -> NDArray[np.float64]:
     make = sparse.csc_matrix if value.kind == "csc" else sparse.csr_matrix  # type: ignore[attr-defined]
     parts = tuple(np.asarray(state[key]) for key in ("data", "indices", "indptr"))
     if np.prod(shape) > 1e8:
-        raise pickle.UnpicklingError(f"a sparse matrix of shape {shape}")
+        raise _Refused(f"a sparse matrix of shape {shape}")
     matrix = make(parts, shape=tuple(int(n) for n in shape))
     matrix.check_format(full_check=True)
     return np.asarray(matrix.toarray(), dtype=np.float64)

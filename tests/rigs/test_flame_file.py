@@ -107,7 +107,7 @@ class Hostile:
         (lambda mark: Hostile(os.system, f"touch {mark}"), "system"),
         (lambda mark: Hostile(eval, f"open({str(mark)!r}, 'w')"), "eval"),
         (lambda mark: {"v_template": Hostile(exec, f"open({str(mark)!r}, 'w')")}, "exec"),
-        (lambda mark: Hostile(getattr, np, "save"), "getattr"),
+        (lambda mark: Hostile(getattr, "text", "upper"), "getattr"),
         (lambda mark: Hostile(np.load, str(mark)), "load"),
         (lambda mark: Path(mark), "Path"),
     ],
@@ -157,5 +157,5 @@ def test_what_is_no_model_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_edition_that_cannot_be_told_is_asked_for(tmp_path: Path) -> None:
     path = write_flame_file(arrays(), tmp_path / "model.pkl")
-    with pytest.raises(DataError, match="data.flame_edition"):
+    with pytest.raises(DataError, match=r"data\.flame_edition"):
         read_flame_file(path)
