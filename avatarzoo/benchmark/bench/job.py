@@ -32,6 +32,7 @@ except ImportError:  # Windows has no flock; there one bench at a time
     fcntl = None  # type: ignore[assignment]
 
 STATE, LOG, LOCK = "job.json", "log.txt", ".lock"
+PROGRAM = [sys.executable, "-m", "avatarzoo"]
 POLL = 0.5  #: seconds between two looks at a process
 PATIENCE = 600.0  #: seconds a training gets to finish its step and save after Ctrl-C
 
@@ -190,6 +191,8 @@ def run(job: Job, folder: Path, tick: Tick = lambda: None) -> Job:
     """
     with hold(folder) as lock:
         before = Job.read(folder)
+        if before is None and (folder / "config.yaml").exists():
+            raise ConfigError(f"{folder} holds a run that is no job of a bench; choose another folder with out=.")
         job.seconds = dict((before.seconds if before else None) or {})
         if is_done(folder, job.protocols):
             job.status, job.why = "done", None
@@ -240,8 +243,6 @@ def _plugin_words(job: Job) -> list[str]:
 
 def _clear(folder: Path) -> None:
     """Remove what a run that saved nothing left behind, so that it can start anew."""
-    if (folder / "config.yaml").exists() and Job.read(folder) is None:
-        raise ConfigError(f"{folder} holds a run that is no job of a bench; choose another folder with out=.")
     for path in folder.iterdir():
         if path.name in (STATE, LOG, LOCK) or path.name.endswith(".partial"):
             continue
@@ -251,7 +252,7 @@ def _clear(folder: Path) -> None:
 def _verb(verb: str, words: list[str], job: Job, folder: Path, lock: IO[str], tick: Tick) -> str | None:
     """Run ``avatarzoo VERB`` in a fresh process with its output in log.txt; return why it failed, or None."""
     begun = time.monotonic()
-    command = [sys.executable, "-m", "avatarzoo", verb, *words]
+    command = [*PROGRAM, verb, *words]
     with open(folder / LOG, "a", encoding="utf-8") as log:
         log.write(f"\n$ {shlex.join(['avatarzoo', verb, *words])}\n")
         log.flush()

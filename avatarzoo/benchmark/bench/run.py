@@ -19,6 +19,7 @@ from avatarzoo.errors import AvatarZooError, ConfigError
 
 LAUNCHERS = ("local", "slurm")
 OUT = Path("runs/bench")
+WIDTH = 120  #: characters of the tables in a file or a pipe
 LOOK_AGAIN = 3.0  #: seconds between two looks at jobs that another bench runs
 
 
@@ -62,6 +63,8 @@ def bench(
     if slurm and launcher != "slurm":
         raise ConfigError("slurm={...} sets how jobs are submitted and needs launcher=slurm.")
     console, budget = console or Console(), budget or Budget()
+    if not console.is_terminal:
+        console.width = max(console.width, WIDTH)
     if plugins:
         words = [*words, f"plugins=[{','.join(plugins)}]"]
     planned = plan(suite, seeds, budget, words)

@@ -17,7 +17,7 @@ from avatarzoo.errors import DataError
 
 
 def number(value: Value | None, digits: int = 2) -> str:
-    """Return a number with its spread over seeds as text; "-" where there is none.
+    """Return a number as text, its spread over seeds on a second line; "-" where there is none.
 
     Args:
         value: over seeds.
@@ -25,7 +25,15 @@ def number(value: Value | None, digits: int = 2) -> str:
     """
     if value is None:
         return "-"
-    return f"{value.mean:.{digits}f}" + (f" ±{value.spread:.{digits}f}" if value.spread is not None else "")
+    return f"{value.mean:.{digits}f}" + (f"\n±{value.spread:.{digits}f}" if value.spread is not None else "")
+
+
+def count(value: int) -> str:
+    """Return a number of parameters for people: 307, 12.3 k, 5.47 M."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return str(value)
 
 
 def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
@@ -33,21 +41,18 @@ def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
 
     Args:
         groups: they differ in what the models see.
-        order: labels in the order wanted; None of these keeps best first.
+        order: labels in the order wanted; rows that are not among them come after these, best first.
     """
-    views = groups[0].views
-    first = groups[0]
-    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE on 0..255; mean ± deviation over seeds"
-    table = Table(title=f"{first.capture}, {first.protocol}", caption=caption, box=box.SIMPLE_HEAD)
-    heads = ("PSNR", "MSE", *views, "cover%", "steps", "parameters", "runs")
+    views, first = groups[0].views, groups[0]
+    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE on 0..255; ± deviation over seeds"
+    table = Table(title=f"{first.capture}, {first.protocol}", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
-    for head in heads:
+    for head in ("PSNR", "MSE", *views, "cover%", "steps", "params", "runs"):
         table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("sees")
     for group in groups:
-        rows = sorted(group.rows, key=lambda r: order.index(r.label) if r.label in order else len(order))
-        for row in rows:
-            table.add_row(row.label, *cells(row, views), str(len(row.entries)), group.test_inputs)
+        table.add_row(f"sees {group.test_inputs}", style="dim")
+        for row in sorted(group.rows, key=lambda r: order.index(r.label) if r.label in order else len(order)):
+            table.add_row(f"  {row.label}", *cells(row, views), str(len(row.entries)))
         table.add_section()
     return table
 
@@ -62,8 +67,8 @@ def cells(row: Row, views: Sequence[str]) -> list[str]:
     metrics = [number(row.value("metrics", "overall", key)) for key in ("psnr", "mse")]
     metrics += [number(row.value("metrics", "views", view, "mse")) for view in views]
     coverage, steps = row.value("metrics", "overall", "coverage"), row.value("iteration")
-    share = "-" if coverage is None else f"{100 * coverage.mean:.2f}"
-    return [*metrics, share, f"{steps.mean:,.0f}" if steps else "-", f"{row.first['parameters']['total']:,}"]
+    share = "-" if coverage is None else f"{100 * coverage.mean:.1f}"
+    return [*metrics, share, f"{steps.mean:,.0f}" if steps else "-", count(row.first["parameters"]["total"])]
 
 
 def print_table(suite: Suite, results: Sequence[tuple[Planned, Job]], out: Path, console: Console) -> None:
