@@ -18,7 +18,12 @@ from avatarzoo.models.base import Avatar
 from avatarzoo.versions import versions
 
 WHAT = ("object", "pixel", "avatars")
-LITTLE = ("data.image_height=64", "data.train_frames=2", "data.test_frames=1")  #: of the synthetic head: its mesh is all
+LITTLE = (
+    "data.image_height=64",
+    "data.train_frames=2",
+    "data.test_frames=1",
+    "data.val_fraction=0",
+)  #: of the synthetic head: its mesh is all
 
 
 def bench_speed(

@@ -12,7 +12,7 @@ from avatarzoo.batch import HeadBatch
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.drivers.base import Code, Driver
 from avatarzoo.errors import ConfigError
-from avatarzoo.noise import seeded_normal
+from avatarzoo.noise import seeded_normal, seeded_uniform
 from avatarzoo.registry import register
 from avatarzoo.weight_norm import global_norm
 
@@ -42,6 +42,7 @@ class DeepAppearanceVAE(Driver):
         log_std_scale: float = 0.01,
         log_std_start: float = 0.0,
         texture_unit: str = "texture_std",
+        texture_dropout: float = 0.0,
     ) -> None:
         """Make the layers whose size does not depend on the capture.
 
@@ -54,11 +55,15 @@ class DeepAppearanceVAE(Driver):
             log_std_start: added to the log-std (0: the posterior starts as wide as the prior).
             texture_unit: what the texture's offsets are divided by: "texture_std", or "colour_std", the spread of the mean
                 texture's colours (where few, similar frames give a tiny texture std, an open mouth enters as 30 of it).
+            texture_dropout: share of training samples whose texture is hidden (the mean takes its place), so that the code
+                learns lids and lips from the mesh as well.
         """
         super().__init__()
         if texture_unit not in ("texture_std", "colour_std"):
             raise ConfigError(f"driver.texture_unit is 'texture_std' or 'colour_std', not {texture_unit!r}.")
-        self.texture_unit = texture_unit
+        if not 0 <= texture_dropout < 1:
+            raise ConfigError(f"driver.texture_dropout is a share of samples in 0..1, below 1, not {texture_dropout}.")
+        self.texture_unit, self.texture_dropout = texture_unit, texture_dropout
         self.shape, self.hidden, self.texture_size = tuple(shape), hidden, 4 * 2 ** len(texture_channels)
         self.mean_scale, self.log_std_scale, self.log_std_start = mean_scale, log_std_scale, log_std_start
         layers: list[nn.Module] = []
@@ -82,9 +87,8 @@ class DeepAppearanceVAE(Driver):
         # all of it is in the checkpoint's summary already
         self.register_buffer("texture_mean", summary.texture_mean.clone(), persistent=False)
         self.register_buffer("vertex_mean", summary.vertex_mean.clone(), persistent=False)
-        spread = float(summary.colour_axes.square().sum() / 3) ** 0.5
-        self.texture_std = summary.texture_std if self.texture_unit == "texture_std" else spread
-        self.vertex_std = summary.vertex_std
+        self.texture_std = summary.spread(self.texture_unit, "driver 'deep_appearance_vae'")
+        self.vertex_std = summary.spread("vertex_std", "driver 'deep_appearance_vae'")
 
     def forward(self, batch: HeadBatch) -> Code:
         """Encode the batch (see ``Driver``)."""
@@ -92,6 +96,9 @@ class DeepAppearanceVAE(Driver):
         if texture is None or mesh is None:
             raise ConfigError("driver 'deep_appearance_vae' needs texture.average and mesh.vertices in the batch.")
         picture = (texture.average - self.texture_mean) / self.texture_std * texture.coverage
+        if self.training and self.texture_dropout:
+            shown = seeded_uniform(batch.meta.noise_key, picture.device) >= self.texture_dropout
+            picture = picture * shown[:, None, None, None]
         offsets = (mesh.vertices - self.vertex_mean) / self.vertex_std
         features = torch.cat([self.texture(picture), self.vertices(offsets)], dim=1)
         with torch.autocast(features.device.type, enabled=False):  # the KL term is as exact as these

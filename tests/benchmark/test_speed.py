@@ -80,11 +80,12 @@ def test_the_halves_are_what_the_model_draws(config: dict) -> None:
 
 @pytest.mark.parametrize("config", [DAM, fx.PICA], ids=["dam", "pica"])
 def test_bfloat16_is_near_float32(config: dict) -> None:
-    exact, rough = subject(config, "a").decode(), subject(config, "b", torch.bfloat16).decode()
+    with torch.no_grad():
+        exact, rough = subject(config, "a").decode(), subject(config, "b", torch.bfloat16).decode()
     for one, other in zip(exact, rough, strict=True):
         assert other.dtype == torch.float32
         assert float((one - other).abs().max()) < 0.05 * float(one.abs().max())
-        assert not torch.equal(one, other)
+    assert not all(torch.equal(one, other) for one, other in zip(exact, rough, strict=True))
 
 
 def test_several_avatars_shade_what_each_shows() -> None:
@@ -109,7 +110,7 @@ def test_it_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out.count("dam / pica_full = ") == 3
 
 
-SMALL = ["data.image_height=32", "data.train_frames=2", "data.test_frames=1", "data.cameras=2"]
+SMALL = ["data.image_height=32", "data.train_frames=2", "data.test_frames=1", "data.val_fraction=0", "data.cameras=2"]
 
 
 @pytest.mark.parametrize(

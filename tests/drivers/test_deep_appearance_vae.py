@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from avatarzoo.drivers.deep_appearance_vae import DeepAppearanceVAE
 from avatarzoo.errors import ConfigError
-from avatarzoo.noise import seeded_normal
+from avatarzoo.noise import seeded_normal, seeded_uniform
 
 SHAPE = (6,)
 
@@ -74,6 +74,22 @@ def test_the_unit_of_the_texture_is_an_option() -> None:
     assert driver(texture_unit="colour_std").texture_std == pytest.approx(spread)
     with pytest.raises(ConfigError, match="'texture_std' or 'colour_std', not 'std'"):
         driver(texture_unit="std")
+
+
+def test_a_share_of_the_textures_is_hidden_in_training() -> None:
+    made, batch = driver(texture_dropout=0.5), fx.batch()
+    shown = seeded_uniform(batch.meta.noise_key, torch.device("cpu")) >= 0.5
+    while shown.tolist() != [True, False]:
+        batch.meta.noise_key = batch.meta.noise_key + 1
+        shown = seeded_uniform(batch.meta.noise_key, torch.device("cpu")) >= 0.5
+    first = made(batch).mean
+    batch.texture.average = batch.texture.average + 0.3
+    second = made(batch).mean
+    assert not torch.allclose(second[0], first[0])
+    torch.testing.assert_close(second[1], first[1])
+    assert not torch.allclose(made.eval()(batch).mean[1], first[1])
+    with pytest.raises(ConfigError, match=r"a share of samples in 0..1, below 1, not 1"):
+        driver(texture_dropout=1.0)
 
 
 def test_gradients_reach_every_parameter() -> None:

@@ -105,9 +105,8 @@ class DeepAppearance(Avatar):
             "texture_mean": summary.texture_mean,
         }.items():
             self.register_buffer(name, tensor.clone(), persistent=False)
-        self.vertex_std = summary.vertex_std
-        spread = float(summary.colour_axes.square().sum() / 3) ** 0.5
-        self.texture_std = summary.texture_std if self.texture_unit == "texture_std" else spread
+        self.vertex_std = summary.spread("vertex_std", "model 'deep_appearance'")
+        self.texture_std = summary.spread(self.texture_unit, "model 'deep_appearance'")
 
     def parts(self) -> dict[str, nn.Module]:
         """Return the parts: driver, decoder, colour_correction."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from avatarzoo import registry
-from avatarzoo.batch import HeadBatch
+from avatarzoo import config, registry
+from avatarzoo.batch import HeadBatch, Prediction
 from avatarzoo.build import build_model
 from avatarzoo.errors import ConfigError
 from avatarzoo.models.deep_appearance import DeepAppearance
@@ -25,10 +25,10 @@ CONFIG: dict[str, Any] = {
 
 def build(driver: dict[str, Any] | None = None, **options: Any) -> DeepAppearance:
     torch.manual_seed(0)
-    config = copy.deepcopy(CONFIG)
-    config["model"] |= options
-    config["driver"] = driver or config["driver"]
-    return build_model(config, fx.summary())
+    node = copy.deepcopy(CONFIG)
+    node["model"] |= options
+    node["driver"] = driver or node["driver"]
+    return build_model(node, fx.summary())
 
 
 def lively(**options: Any) -> DeepAppearance:
@@ -177,6 +177,19 @@ def test_cameras_and_lookups_stay_in_float32_under_autocast(batch: HeadBatch) ->
         rough = model.render(batch)
     assert rough.image.dtype == rough.vertices.dtype == rough.extras["texture"].dtype == torch.float32
     assert (rough.coverage != exact.coverage).float().mean() < 0.02
+
+
+def test_the_vertex_term_counts_all_vertices_alike() -> None:
+    """Multiface's: mean of squares over all vertices and coordinates in normalised space, the mouth included."""
+    node = config.load("dam", ["scale=paper"]).resolved["phases"]["fit"]["loss"]["vertex"]
+    term = registry.build("loss", {"name": node["term"], "exclude": node["exclude"], "squared": node["squared"]})
+    summary, batch = fx.summary(), fx.batch()
+    term.bind(summary)
+    torch.manual_seed(0)
+    vertices = batch.mesh.vertices + torch.randn_like(batch.mesh.vertices)
+    found = term(Prediction(extras={"tracked_vertices": vertices}), batch)
+    error = (vertices.double() - batch.mesh.vertices.double()).numpy() / summary.vertex_std
+    np.testing.assert_allclose(found.numpy(), (error**2).mean((1, 2)), rtol=1e-5)
 
 
 def test_it_learns_one_picture() -> None:
