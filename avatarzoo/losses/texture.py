@@ -53,7 +53,7 @@ class TextureLoss(LossTerm):
         """Return B values (see ``LossTerm``)."""
         texture = prediction.extras["texture"].float()
         place, points = self._chart(texture)
-        chosen = self._choose(len(place), batch.meta.noise_key).to(place.device)
+        chosen = self._choose(len(place), batch.meta.noise_key, texture.device).to(place.device)
         target, seen = self.target(batch, points, chosen)
         found = texture.flatten(2).gather(2, place[chosen][:, None].expand(-1, 3, -1)).transpose(1, 2)
         error = (found - target) / self.std * seen[..., None]
@@ -88,9 +88,9 @@ class TextureLoss(LossTerm):
             self._charts[size] = (place, points)
         return place, points
 
-    def _choose(self, count: int, keys: Tensor) -> Tensor:
+    def _choose(self, count: int, keys: Tensor, device: torch.device) -> Tensor:
         """Return B,N: texels of each image, a pure function of its noise key."""
         if self.texels is None or self.texels >= count:
-            return torch.arange(count, device=keys.device).expand(len(keys), -1)
+            return torch.arange(count, device=device).expand(len(keys), -1)
         draws = [torch.Generator().manual_seed(key) for key in keys.tolist()]
-        return torch.stack([torch.randint(count, (self.texels,), generator=draw) for draw in draws]).to(keys.device)
+        return torch.stack([torch.randint(count, (self.texels,), generator=draw) for draw in draws]).to(device)
