@@ -114,7 +114,8 @@ def _measure(
     subjects: list[speed.Subject], what: Sequence[str], repeat: int, pixels: Sequence[int], avatars: Sequence[int]
 ) -> Any:
     def row(label: str, figures: dict[str, dict[str, float]]) -> dict[str, Any]:
-        return {"what": label, "times": figures, "ratios": speed.ratios(figures)}
+        found = {"what": label, "times": figures, "ratios": speed.ratios(figures)}
+        return found | ({"cpu_ratios": speed.ratios(figures, "cpu_ms")} if subjects[0].device.type == "cpu" else {})
 
     if "object" in what:
         yield row("per object", speed.time_objects(subjects, repeat))
@@ -131,7 +132,11 @@ def _line(dtype: str, row: Mapping[str, Any]) -> str:
         f"{name} {t['median_ms']:.1f} ms [{t['quarter_ms']:.1f}, {t['three_quarters_ms']:.1f}]"
         for name, t in row["times"].items()
     )
-    ratio = "   ".join(f"{names} = {value:.2f}" for names, value in row["ratios"].items())
+    worked = row.get("cpu_ratios", {})
+    ratio = "   ".join(
+        f"{names} = {value:.2f}" + (f" (CPU time {worked[names]:.2f})" if names in worked else "")
+        for names, value in row["ratios"].items()
+    )
     return f"{dtype:<9} {row['what']:<18} {times}   {ratio}"
 
 

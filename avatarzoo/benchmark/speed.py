@@ -93,18 +93,24 @@ def alternate(
         warm_up: turns before, that do not count.
 
     Returns:
-        By name: median_ms, and the spread as quarter_ms, three_quarters_ms (quartiles), min_ms, max_ms.
+        By name: median_ms, and the spread as quarter_ms, three_quarters_ms (quartiles), min_ms, max_ms; on a CPU also
+        cpu_ms, the median of the time its cores worked for it, which other programs disturb less.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
+    worked: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(warm_up + repeat):
         for name, work in works.items():
             _synchronise(device)
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             work()
             _synchronise(device)
             if turn >= warm_up:
                 times[name].append(1000 * (time.perf_counter() - start))
-    return {name: spread(values) for name, values in times.items()}
+                worked[name].append(1000 * (time.process_time() - start_cpu))
+    found = {name: spread(values) for name, values in times.items()}
+    if device.type == "cpu":
+        found = {name: figures | {"cpu_ms": statistics.median(worked[name])} for name, figures in found.items()}
+    return found
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -124,10 +130,15 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def ratios(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the first entry's median over every other's, e.g. {"dam / pica_full": 19.2}."""
+def ratios(figures: Mapping[str, Mapping[str, float]], of: str = "median_ms") -> dict[str, float]:
+    """Return the first entry's time over every other's, e.g. {"dam / pica_full": 19.2}.
+
+    Args:
+        figures: from ``alternate``.
+        of: which figure.
+    """
     first, *others = figures
-    return {f"{first} / {other}": figures[first]["median_ms"] / figures[other]["median_ms"] for other in others}
+    return {f"{first} / {other}": figures[first][of] / figures[other][of] for other in others}
 
 
 @torch.inference_mode()

@@ -36,6 +36,7 @@ def test_pieces_of_work_take_turns_and_the_first_turns_do_not_count() -> None:
     assert order == ["a", "b"] * 5
     assert set(found) == {"a", "b"}
     for figures in found.values():
+        assert figures["cpu_ms"] >= 0
         assert 0 <= figures["min_ms"] <= figures["quarter_ms"] <= figures["median_ms"] <= figures["max_ms"]
 
 
@@ -51,6 +52,7 @@ def test_the_spread_is_numpy_s() -> None:
 
 def test_ratios_are_the_first_s_time_over_the_others() -> None:
     figures = {"dam": {"median_ms": 40.0}, "pica": {"median_ms": 8.0}, "floor": {"median_ms": 2.0}}
+    assert speed.ratios({"a": {"cpu_ms": 3.0}, "b": {"cpu_ms": 2.0}}, "cpu_ms") == {"a / b": 1.5}
     assert speed.ratios(figures) == {"dam / pica": 5.0, "dam / floor": 20.0}
 
 
