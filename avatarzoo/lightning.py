@@ -159,7 +159,7 @@ class ZooModule(L.LightningModule):
         """
         self._agree()
         moment = Moment(self.iteration, self.progress)
-        self.model.progress = moment.progress
+        self.model.progress, self.model.iteration = moment.progress, moment.iteration
         # What a model draws beyond batch.meta.noise_key stays a function of the step, so that a resumed run repeats it.
         torch.manual_seed(hash((self.seed, self.iteration, self.global_rank)) & 0x7FFF_FFFF_FFFF_FFFF)
         optimizers = self.optimizers()
@@ -176,7 +176,13 @@ class ZooModule(L.LightningModule):
                 self.model.after_step(batch, join(predictions, [p.size for p in pieces]), self._average)
         self.iteration += 1
         if self.finished:
+            self._finish_model()
             self.trainer.should_stop = True
+
+    def _finish_model(self) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            self.model.finish(data.batches("train", 1), len(data.capture.splits["train"]))
 
     def _run(
         self,

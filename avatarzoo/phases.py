@@ -16,7 +16,7 @@ from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.schedules import Moment, OptimizerPlan, Phase, TermPlan, is_fraction
 
 OPTIMIZERS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
-DECAYS = ("none", "cosine")
+DECAYS = ("none", "cosine", "exponential")
 
 
 def read_phases(nodes: Mapping[str, Mapping[str, Any]]) -> list[Phase]:

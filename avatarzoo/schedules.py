@@ -68,7 +68,7 @@ class OptimizerPlan:
         lr: learning rate, of parts that ``lr_by_part`` does not name.
         lr_by_part: learning rate by part.
         options: further arguments of the optimizer (betas, eps, weight_decay, momentum).
-        decay: "none", or "cosine" over the whole run.
+        decay: "none"; "cosine" or "exponential" over the whole run.
         final: share of the learning rate that a decay ends at.
         warmup: linear from 0, counted from the phase's start; steps or a fraction.
     """
@@ -91,6 +91,8 @@ class OptimizerPlan:
         factor = 1.0
         if self.decay == "cosine":
             factor = self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, moment.progress)))
+        if self.decay == "exponential":
+            factor = self.final ** min(1.0, moment.progress)
         if self.warmup:
             one = 0.0 if is_fraction(self.warmup) else 1.0  # the first of N warm-up steps takes 1/N, not 0
             since = moment.on_scale_of(self.warmup) - start + one

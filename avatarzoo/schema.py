@@ -50,7 +50,7 @@ class Optimizer:
     name: str = "adam"
     lr: float = 1e-3
     lr_by_part: dict[str, float] = field(default_factory=dict)
-    decay: Literal["none", "cosine"] = "none"
+    decay: Literal["none", "cosine", "exponential"] = "none"
     final: float = 0.05
     warmup: int | float = 0
     weight_decay: float = 0.0
@@ -185,12 +185,13 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_parts(config: Mapping[str, Any]) -> None:
     name = config["model"]["name"]
-    uses = registry.get("model", name).uses
+    model = registry.get("model", name)
+    uses, may_use = model.uses, model.may_use
     for kind in set(COMPONENTS) - {"model", "data"}:
         if kind in uses and kind not in config:
             raise ConfigError(f"model {name!r} needs {kind}=NAME. Known: {', '.join(registry.names(kind))}.")
-        if kind in config and kind not in uses:
-            parts = ", ".join(uses) or "no parts"
+        if kind in config and kind not in (*uses, *may_use):
+            parts = ", ".join((*uses, *may_use)) or "no parts"
             raise ConfigError(f"model {name!r} has no {kind} (it is built with {parts}); leave it out: {kind}=null.")
 
 

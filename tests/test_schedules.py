@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -35,6 +36,13 @@ def test_cosine_goes_from_one_to_its_final_share():
     assert plan.factor_at(Moment(5, 0.5)) == pytest.approx(0.55)
     assert plan.factor_at(Moment(9, 1.0)) == pytest.approx(0.1)
     assert plan.factor_at(Moment(9, 1 / 3)) == pytest.approx(0.1 + 0.9 * (1 + math.cos(math.pi / 3)) / 2)
+
+
+def test_exponential_reaches_its_final_share_by_equal_factors():
+    plan = OptimizerPlan(decay="exponential", final=0.1)
+    factors = [plan.factor_at(Moment(0, progress)) for progress in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    assert factors[0] == 1 and factors[-1] == pytest.approx(0.1)
+    assert [b / a for a, b in pairwise(factors)] == pytest.approx([0.1**0.25] * 4)
 
 
 def test_warmup_counts_from_the_phase_start_and_its_first_step_moves():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +29,16 @@ class Model(nn.Module, ABC):
     """
 
     uses: tuple[str, ...] = ()
+    #: kinds the model takes when the recipe names one
+    may_use: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     test_inputs: str = "none"
     #: what was optimised on test pictures, for records; set by ``avatarzoo.fitting``.
     test_time_fitting: str = "none"
     #: progress of the run in 0..1, set before every step; schedules inside models read it.
     progress: float = 0.0
+    #: steps completed, set beside it; schedules that count steps read it.
+    iteration: int = 0
     config: dict[str, Any]
 
     @abstractmethod
@@ -90,6 +94,14 @@ class Halves:
     uvs: Tensor
     uv_triangles: Tensor
     rasterizer: Rasterizer
+
+    def finish(self, batches: Iterable[HeadBatch], pictures: int) -> None:
+        """Do what is left to do once training ends, before the last checkpoint is written.
+
+        Args:
+            batches: all pictures of the training split, one by one, in order; read only when iterated.
+            pictures: how many there are.
+        """
 
 
 class Avatar(Model):

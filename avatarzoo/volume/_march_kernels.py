@@ -3,7 +3,7 @@
 On the CPU a thread takes many rays, because a kernel runs serially there.
 """
 
-# ruff: noqa: UP018 (int(0): a variable that a loop of a kernel changes, to Warp)
+# ruff: noqa: RUF046, UP018 (int(0): a variable that a loop of a kernel changes, to Warp)
 import warp as wp
 
 wp.set_module_options({"enable_backward": False, "fuse_fp": False})

@@ -36,6 +36,8 @@ def model() -> torch.nn.Module:
 def predict(batch: HeadBatch) -> Prediction:
     prediction = model().predict(batch, "fit", {})
     prediction.extras["texture"] = 0.5 + prediction.extras["position_map"]  # PiCA has none; any map will do
+    prediction.extras["blend_weights"] = prediction.extras["position_map"]
+    prediction.alpha = torch.sigmoid(prediction.image.mean(1, keepdim=True))  # as a volume's would be
     return prediction
 
 
@@ -43,12 +45,12 @@ def perfect(batch: HeadBatch) -> Prediction:
     """The truth itself, a code that is the prior, and a surface without creases."""
     prediction = predict(batch)
     extras = dict(prediction.extras)
-    for name in ("code_mean", "code_log_std", "laplacian", "position_map", "mean_map"):
+    for name in ("code_mean", "code_log_std", "laplacian", "position_map", "mean_map", "blend_weights"):
         extras[name] = torch.zeros_like(extras[name])
     extras["tracked_vertices"] = batch.mesh.vertices
     extras["texture"] = unwrapped(batch, extras["texture"])
     covered = batch.view.depth > 0
-    return Prediction(batch.view.image, covered, batch.view.depth, batch.mesh.vertices, extras=extras)
+    return Prediction(batch.view.image, covered, batch.view.depth, batch.mesh.vertices, batch.view.foreground, extras)
 
 
 def unwrapped(batch: HeadBatch, texture: torch.Tensor) -> torch.Tensor:

@@ -30,6 +30,7 @@ class PiCA(Avatar):
     """
 
     uses = ("driver", "encoding", "rasterizer")
+    may_use = ("warp",)
 
     def __init__(
         self,
@@ -102,7 +103,9 @@ class PiCA(Avatar):
         self.rasterizer = registry.build("rasterizer", parts["rasterizer"])
         self.driver = registry.build("driver", parts["driver"], shape, parts["rasterizer"])
         self.encoding = registry.build("encoding", parts["encoding"], 2)
-        self.requires = (*self.driver.requires, "mesh.head_pose", "view.camera")
+        self.warp = registry.build("warp", parts["warp"]) if parts.get("warp") else None
+        frame = ("driving.frame",) if self.warp is not None else ()
+        self.requires = (*self.driver.requires, *frame, "mesh.head_pose", "view.camera")
         self.test_inputs = self.driver.test_inputs
         side = (latent_size, block, upsample, weight_norm)
         self.geometry = MapDecoder(latent_channels, [*geometry_channels, 3], *side)
@@ -122,20 +125,25 @@ class PiCA(Avatar):
         self.encoding.bind(summary)
         self.pixel_decoder.bind(summary)
         self.mesh.bind(summary, self.rasterizer)
+        if self.warp is not None:
+            self.warp.bind(summary)
         if self.channels_last:
             for part in (self.driver, self.geometry, self.expression):
                 part.to(memory_format=torch.channels_last)
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return the parts: driver, geometry, expression, encoding, pixel_decoder."""
+        """Return the parts: driver, geometry, expression, encoding, pixel_decoder and, where there is one, warp."""
         names = ("driver", "geometry", "expression", "encoding", "pixel_decoder")
+        names += ("warp",) if self.warp is not None and any(True for _ in self.warp.parameters()) else ()
         return {name: getattr(self, name) for name in names}
 
     def predict(self, batch: HeadBatch, phase: str, carry: dict[str, Any]) -> Prediction:
         """Encode, decode, rasterize and shade, keeping what the loss terms read."""
         self.encoding.set_progress(self.progress)
         code = self.driver(batch)
-        prediction = self.decode(batch, code.value)
+        prediction = self.decode(batch, code.value, warped=self.warp is not None and self.warp.is_on(self))
+        if self.warp is not None:
+            prediction.extras |= self.warp.penalties(batch.driving.frame)  # type: ignore[union-attr]
         prediction.extras |= {"code_mean": code.mean, "code_log_std": code.log_std}
         prediction.extras |= self.mesh.training_extras(prediction.extras["position_map"], prediction.vertices)
         return prediction
@@ -146,12 +154,13 @@ class PiCA(Avatar):
         code = self.driver(batch)
         return self.decode(batch, code.value if code.mean is None else code.mean)
 
-    def decode(self, batch: HeadBatch, code: Tensor) -> Prediction:
+    def decode(self, batch: HeadBatch, code: Tensor, warped: bool = False) -> Prediction:
         """Render a code from the batch's cameras.
 
         Args:
             batch: view.camera and mesh.head_pose are read.
             code: B,4,8,8.
+            warped: draw the vertices where the frame's warp moves them; colours and ``vertices`` stay those before it.
 
         Returns:
             image, coverage, depth, vertices, alpha (share of each pixel that is covered); extras: position_map B,3,P,P,
@@ -167,7 +176,8 @@ class PiCA(Avatar):
         vertices = self.mesh.vertices(position_map)
         with torch.autocast(code.device.type, enabled=False):
             R, t = face_to_camera(camera, pose)
-            points = to_camera(vertices, R, t)
+            drawn = self.warp.of_vertices(vertices, batch.driving.frame) if warped else vertices  # type: ignore
+            points = to_camera(drawn, R, t)
             clip = to_clip(points, camera.K, camera.size)
             raster = self.rasterizer.rasterize(clip, self.mesh.triangles, camera.size)
             alpha = None

@@ -1,0 +1,250 @@
+"""Hash-table blendshapes: anchors on the tracked mesh carry small blended tables; a tiny network makes a volume of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from avatarzoo import registry
+from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.capture import CaptureSummary
+from avatarzoo.errors import ConfigError
+from avatarzoo.models.base import Avatar
+from avatarzoo.models.hash_blendshapes.anchors import FLAME_DENSITY, Anchors
+from avatarzoo.models.hash_blendshapes.blendshapes import LocalBlendshapes
+from avatarzoo.models.hash_blendshapes.field import Field, Scene
+from avatarzoo.models.hash_blendshapes.neighbours import NeighbourSearch
+from avatarzoo.models.hash_blendshapes.tracing import draw, train_rays
+from avatarzoo.registry import register
+from avatarzoo.volume.march import mark_near
+from avatarzoo.volume.occupancy import OccupancyGrid, box_grid, pack, unpack
+
+
+@register("model", "hash_blendshapes")
+class HashBlendshapes(Avatar):
+    """Mesh-anchored hash table blendshapes (Bai et al., CVPR 2024): a volume avatar from one tracked video.
+
+    The main paper's text could not be read in full; what the supplement does not say is an option here.
+    """
+
+    uses = ("encoding", "warp", "rasterizer")
+    requires = ("mesh.vertices", "mesh.head_pose", "view.camera", "driving.frame?")
+    test_inputs = "tracked mesh"
+
+    def __init__(
+        self,
+        parts: Mapping[str, Any],
+        *,
+        anchors: int | None = None,
+        anchor_density: float = FLAME_DENSITY,
+        blendshapes: int = 5,
+        feature_channels: int = 24,
+        expression: str = "unet",
+        uv_size: int = 128,
+        encoder: list[int] = [8, 16, 32, 64, 128, 256],  # noqa: B006 - a schema default, never changed
+        decoder: list[int] = [128, 64, 64, 64, 64, 64, 64],  # noqa: B006
+        weight_bias: float = 0.1,
+        weight_scale: float = 0.01,
+        k: int = 3,
+        search: str = "clustered",
+        clusters: int = 64,
+        blend: str = "inverse_distance",
+        box_mm: float | None = None,
+        box_spacings: float = 2.5,
+        reach_mm: float = 40.0,
+        point_bands: int = 8,
+        view_bands: int = 4,
+        identity: bool = False,
+        hidden: int = 64,
+        density_scale: float = 0.1,
+        density_bias: float = -1.0,
+        view_density: bool = True,
+        surface_prior: float = 0.0,
+        surface_width: float = 8.0,
+        rays: int = 256,
+        coarse: int = 32,
+        fine: int = 32,
+        keep_coarse: bool = True,
+        shell_cell_mm: float = 8.0,
+        union_resolution: int = 128,
+        union_frames: int = 200,
+        union_threshold: float = 0.01,
+        margin_mm: float = 15.0,
+        step_mm: float = 1.5,
+        early_stop: float = 1e-3,
+        chunk: int = 16384,
+    ) -> None:
+        """Build everything that does not depend on the capture.
+
+        Args:
+            parts: configuration of encoding, warp and rasterizer (which draws the atlas once).
+            anchors: number of anchors; None takes ``anchor_density`` (1,772 on FLAME's topology).
+            anchor_density: per square centimetre of the neutral mesh.
+            blendshapes: tables per anchor; the last has the constant weight 1.
+            feature_channels: of each anchor's feature.
+            expression: "unet", or "static": features that no expression changes, one blendshape.
+            uv_size, encoder, decoder: of the U-Net in UV space.
+            weight_bias, weight_scale: start of the predicted weights; 0 would leave tables and weights without gradient.
+            k: neighbours whose look-ups are blended.
+            search: "clustered", "exact" or "torch"; see ``NeighbourSearch``.
+            clusters: of the clustered search.
+            blend: "inverse_distance", "gaussian", "sum" or "nearest".
+            box_mm: half the side of each table's box; None takes ``box_spacings``.
+            box_spacings: the same in mean distances to the k-th neighbouring anchor.
+            reach_mm: beyond this distance from every anchor there is nothing.
+            point_bands, view_bands: frequency bands of tangent coordinates (in units of the box) and of view directions.
+            identity: give the network the plain values beside their bands.
+            hidden: width of its two hidden layers.
+            density_scale: per mm, factor on softplus(x + density_bias).
+            density_bias: see above.
+            view_density: let the density read the view direction, as the text says.
+            surface_prior: added to x on the anchors' tangent planes, subtracted away from them; 0 in the paper. The volume
+                then starts as a shell around the tracked mesh.
+            surface_width: mm from a plane at which the prior adds nothing.
+            rays: per image and step, spread over the picture.
+            coarse, fine: samples per ray, stratified and by importance.
+            keep_coarse: composite (and train) the coarse samples too; else they only say where the fine ones go.
+            shell_cell_mm: cells in which space within reach of a frame's anchors is marked; rays skip the rest.
+            union_resolution: cells along the longest side of the test-time occupancy grid.
+            union_frames: training frames it is made from, evenly spread.
+            union_threshold: density times cell size above which a cell is occupied.
+            margin_mm: of the grids' box around the mean mesh, beyond reach.
+            step_mm: between samples at test time, along the occupied part of a ray.
+            early_stop: light left at which a ray ends, at test time.
+            chunk: rays rendered at once: what memory grows with.
+        """
+        super().__init__()
+        if not (min(rays, fine, chunk) >= 1 and coarse >= 2 and reach_mm > 0 and step_mm > 0):
+            raise ConfigError("model: rays, fine, chunk, reach_mm and step_mm are above 0, and coarse is 2 or more.")
+        self.anchor_count, self.anchor_density = anchors, anchor_density
+        self.box_mm, self.box_spacings, self.reach = box_mm, box_spacings, reach_mm
+        self.rays, self.coarse, self.fine, self.keep_coarse = rays, coarse, fine, keep_coarse
+        self.shell_cell, self.union_resolution, self.union_frames = shell_cell_mm, union_resolution, union_frames
+        self.union_threshold, self.margin = union_threshold, margin_mm
+        self.step, self.early_stop, self.chunk = step_mm, early_stop, chunk
+        self.rasterizer = registry.build("rasterizer", parts["rasterizer"])
+        self.warp = registry.build("warp", parts["warp"])
+        self.anchors = Anchors()
+        self.search = NeighbourSearch(k, search, clusters)
+        self.blendshapes = LocalBlendshapes(
+            parts["encoding"],
+            blendshapes=blendshapes,
+            features=feature_channels,
+            expression=expression,
+            uv_size=uv_size,
+            encoder=encoder,
+            decoder=decoder,
+            weight_bias=weight_bias,
+            weight_scale=weight_scale,
+        )
+        self.field = Field(
+            self.blendshapes.table_channels,
+            feature_channels,
+            blend=blend,
+            reach=reach_mm,
+            point_bands=point_bands,
+            view_bands=view_bands,
+            identity=identity,
+            hidden=hidden,
+            density_scale=density_scale,
+            density_bias=density_bias,
+            view_density=view_density,
+            surface_prior=surface_prior,
+            surface_width=surface_width,
+        )
+
+    def bind(self, summary: CaptureSummary) -> None:
+        """Choose anchors, make tables, lists of neighbours and grids."""
+        template = summary.neutral_vertices.float()
+        self.anchors.bind(summary, self.anchor_count, self.anchor_density)
+        frames = self.anchors(template[None])
+        places = frames.positions[0]
+        self.search.bind(places, frames.axes[0, :, 2], self.reach)
+        if self.box_mm is None:
+            kth = torch.cdist(places, places).topk(self.search.k + 1, largest=False).values[:, -1]
+            self.field.box = self.box_spacings * float(kth.mean())
+        else:
+            self.field.box = self.box_mm
+        self.blendshapes.bind(summary, self.anchors, self.rasterizer)
+        self.warp.bind(summary)
+        beyond = self.reach + self.margin
+        low, high = summary.vertex_mean.amin(0) - beyond, summary.vertex_mean.amax(0) + beyond
+        self._box = (low.float(), high.float())
+        union = box_grid(low, high, self.union_resolution)
+        self._union_shape = union.occupied.shape
+        self.register_buffer("union_bits", pack(union.occupied))  # state: made of training frames when training ends
+        self.register_buffer("union_ready", torch.zeros((), dtype=torch.bool))
+
+    def parts(self) -> dict[str, nn.Module]:
+        """Return the parts: tables (where there are any), expression, field, warp."""
+        found: dict[str, nn.Module] = {}
+        shapes = self.blendshapes
+        if shapes.has_tables:
+            found["tables"] = shapes.grid
+        if shapes.unet is not None:
+            found["expression"] = shapes.unet
+        elif shapes.feature_channels:
+            found["expression"] = nn.ParameterList([shapes.static])
+        return found | {"field": self.field} | ({"warp": self.warp} if any(True for _ in self.warp.parameters()) else {})
+
+    def scene(self, batch: HeadBatch) -> Scene:
+        """Return anchors, blended tables and features of a batch's meshes."""
+        return self.blendshapes(batch.mesh.vertices.float(), self.anchors)  # type: ignore[union-attr]
+
+    def predict(self, batch: HeadBatch, phase: str, carry: dict[str, Any]) -> Prediction:
+        """Render some rays of every picture, with gradients.
+
+        Returns:
+            image, alpha, depth: 0 but at the pixels of those rays; coverage: those pixels; extras: blend_weights B,A,J-1,
+            warp_offset B mm^2 and the warp's penalties.
+        """
+        if bool(self.union_ready):
+            self.union_ready.fill_(False)  # the volume changes from here on
+        return train_rays(self, batch)
+
+    @torch.no_grad()
+    def render(self, batch: HeadBatch) -> Prediction:
+        """Render whole pictures without the warp, marching through occupied space only."""
+        return draw(self, batch)
+
+    def field_at(self, scene: Scene, points: Tensor, image: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Return density N per mm and colour N,3 of points.
+
+        Args:
+            scene: of the batch.
+            points: N,3 mm, warped already.
+            image: N int64.
+            view: N,hidden, see ``Field.view_term``.
+        """
+        index, distance = self.search(points, image, scene.positions)
+        features, nearest = self.field.inputs(scene, points, index, distance, self.blendshapes.look_up)
+        return self.field.decode(features, nearest, distance[:, 0], view)
+
+    def shell(self, scene: Scene, resolution: int | None = None) -> OccupancyGrid:
+        """Return where the frames' anchors are within reach, a grid per image."""
+        low, high = (side.to(scene.positions.device) for side in self._box)
+        cells = resolution or max(1, round(float((high - low).max()) / self.shell_cell))
+        return mark_near(box_grid(low, high, cells, len(scene.positions)), scene.positions, self.reach)
+
+    def union(self) -> OccupancyGrid:
+        """Return the union occupancy grid over training expressions."""
+        low, high = (side.to(self.union_bits.device) for side in self._box)
+        grid = box_grid(low, high, self.union_resolution)
+        return OccupancyGrid(unpack(self.union_bits, self._union_shape), grid.low, grid.cell)
+
+    @torch.no_grad()
+    def finish(self, batches: Iterable[HeadBatch], frames: int) -> None:
+        """Make the union occupancy grid of training frames, without the warp.
+
+        Args:
+            batches: of the training split.
+            frames: how many pictures they hold.
+        """
+        from avatarzoo.models.hash_blendshapes.union import union_of
+
+        union = union_of(self, batches, max(1, frames // self.union_frames))
+        self.union_bits.copy_(pack(union.occupied))
+        self.union_ready.fill_(True)

@@ -1,0 +1,1 @@
+"""Per-frame deformations of points, fitted to training frames and off at test time."""
