@@ -38,11 +38,21 @@ def test_a_camera_of_the_capture_shows_the_neutral_frame(ckpt: Path, tmp_path: P
 
 @pytest.mark.parametrize("what", ["image", "normal", "depth", "mesh"])
 def test_everything_there_is_to_see(ckpt: Path, tmp_path: Path, what: str) -> None:
-    found = film(ckpt, tmp_path / what, what=what, frames=4, size=41)
+    found = film(ckpt, tmp_path / what, what=what, frames=4, size=41, framing="camera")
     assert found.shape == (4, 42, 34, 3), "even sizes for video"
     covered = found.max(-1) > 0
     assert 0.1 < covered.mean() < 0.9
     assert len({f.tobytes() for f in found}) > 2, "the camera moves"
+
+
+@pytest.mark.parametrize("options", [{}, {"yaw": 80, "pitch": 30}, {"path": "dolly", "frames": 1}])
+def test_the_whole_head_is_in_the_picture(ckpt: Path, tmp_path: Path, options: dict) -> None:
+    found = film(ckpt, tmp_path / "head", **({"frames": 6, "size": 48, "what": "mesh"} | options))
+    assert found.shape[1:] == (48, 48, 3)
+    covered = found.max(-1) > 0
+    assert not covered[:, [0, -1]].any() and not covered[:, :, [0, -1]].any(), "nothing is cut off"
+    rows, columns = covered.any(2), covered.any(1)
+    assert max(rows.sum(1).max(), columns.sum(1).max()) >= 0.8 * 48, "and it fills the picture"
 
 
 def test_normals_and_depth_have_the_documented_colours(ckpt: Path) -> None:
@@ -85,6 +95,8 @@ def test_video(ckpt: Path, tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"what": "normals"}, "'normal'"),
+        ({"framing": "face"}, "Known: camera, head"),
+        ({"yaw": 400}, r"yaw in 0\.\.180"),
         ({"path": "spiral"}, "orbit, dolly or camera:NAME"),
         ({"path": "camera:"}, "front, side, Front, Left"),
         ({"path": "camera:frnt"}, "'front'"),

@@ -42,14 +42,14 @@ def turn_about(R: Tensor, t: Tensor, centre: Tensor, rotation: Tensor) -> tuple[
 def orbit(
     R: Tensor, t: Tensor, centre: Tensor, up: Tensor, frames: int, yaw: float = 35.0, pitch: float = 10.0
 ) -> list[tuple[Tensor, Tensor]]:
-    """Swing a camera around a head: sideways by ``yaw`` while it nods by ``pitch`` twice as fast, a lying eight.
+    """Swing a camera around a head: sideways by ``yaw`` while it rises and sinks by ``pitch`` twice as fast, a lying eight.
 
     Args:
         R, t: the camera at the start, world -> camera, mm.
         centre: 3 mm in the world, what it looks around.
         up: 3, the head's up direction in the world.
         frames: pictures in one loop.
-        yaw, pitch: degrees to either side.
+        yaw, pitch: degrees to either side; with a yaw of 180 it goes all the way round, at constant speed.
 
     Returns:
         (R, t) per picture; the first is the camera given, and the one after the last would be it again.
@@ -57,7 +57,7 @@ def orbit(
     poses = []
     for i in range(frames):
         phase = 2 * math.pi * i / frames
-        around = rotation_about(up, math.radians(yaw) * math.sin(phase))
+        around = rotation_about(up, phase if yaw >= 180 else math.radians(yaw) * math.sin(phase))
         right = around @ R[0]  # the camera's x axis, after the turn
         nod = rotation_about(right, math.radians(pitch) * math.sin(2 * phase))
         poses.append(turn_about(R, t, centre, nod @ around))

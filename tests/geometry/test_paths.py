@@ -67,3 +67,13 @@ def test_dolly_changes_the_distance_only() -> None:
     direction = away / away.norm(dim=1, keepdim=True)
     assert torch.allclose(direction, direction[:1].expand_as(direction), atol=1e-5)
     assert all(torch.equal(p[0], R) for p in poses)
+
+
+def test_an_orbit_of_180_degrees_goes_all_the_way_round() -> None:
+    R, t = start()
+    poses = orbit(R, t, CENTRE, UP, 36, yaw=180, pitch=0)
+    places = torch.stack([centre_of(p) - CENTRE for p in poses])
+    angles = torch.rad2deg(torch.atan2(places[:, 0], places[:, 2]))
+    steps = (angles - angles.roll(1)) % 360
+    assert torch.allclose(steps, torch.full((36,), 10.0), atol=1e-2)
+    assert all(torch.allclose(in_camera(p), in_camera((R, t)), atol=1e-2) for p in poses)
