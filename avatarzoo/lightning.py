@@ -15,6 +15,7 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 import avatarzoo
 from avatarzoo import registry
@@ -76,7 +77,8 @@ class ZooModule(L.LightningModule):
         self.stop_requested = False
         self.sums: dict[str, tuple[Tensor, int]] = {}  #: running sums of what is logged; on the device, read rarely
         self.rates: dict[str, float] = {}
-        self._elapsed_before, self._started, self._agreed = 0.0, None, (0.0, False)
+        self._elapsed_before, self._agreed = 0.0, (0.0, False)
+        self._started: float | None = None
         self._groups = self._plan_parameters()
 
     @classmethod
@@ -202,12 +204,12 @@ class ZooModule(L.LightningModule):
                 prediction = self.model.predict(piece, phase.name, carry)
                 per_image = self._evaluate(phase, prediction, piece)
                 weighted = [t.weight_at(moment) * per_image[t.key].mean() for t in phase.terms]
-                self.manual_backward(sum(weighted) * (piece.size / batch.size))
+                self.manual_backward(sum(weighted[1:], weighted[0]) * (piece.size / batch.size))
             predictions.append(detach(prediction) if len(pieces) > 1 else prediction)
             values.append({key: value.detach() for key, value in per_image.items()})
         parameters = [p for p in self.trained(phase) if p.grad is not None]
         if phase.clip is None:
-            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+            norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         else:
             norm = torch.nn.utils.clip_grad_norm_(parameters, phase.clip)
         joined = {key: torch.cat([v[key] for v in values]) for key in values[0]}
@@ -247,7 +249,7 @@ class ZooModule(L.LightningModule):
 
     def _no_sync(self) -> AbstractContextManager[Any]:
         wrapped = self.trainer.strategy.model
-        return wrapped.no_sync() if hasattr(wrapped, "no_sync") else nullcontext()
+        return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext()
 
     def _average(self, tensor: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(tensor.detach().clone(), reduce_op="mean")
@@ -301,7 +303,8 @@ class ZooModule(L.LightningModule):
 
     def _note(self, phase: Phase, values: dict[str, Tensor], norm: Tensor, moment: Moment) -> None:
         means = {key: value.mean() for key, value in values.items()}
-        total = sum(t.weight_at(moment) * means[t.key] for t in phase.terms)
+        weighted = [t.weight_at(moment) * means[t.key] for t in phase.terms]
+        total = sum(weighted[1:], weighted[0])
         for key, value in {**means, "total": total, "grad_norm": norm}.items():
             so_far, count = self.sums.get(f"{phase.name}/{key}", (0.0, 0))
             self.sums[f"{phase.name}/{key}"] = (so_far + value.detach(), count + 1)
@@ -350,8 +353,9 @@ class ZooModule(L.LightningModule):
             )
         self.iteration, self._elapsed_before = int(record["iteration"]), float(record.get("elapsed", 0.0))
         self._agreed = (self._elapsed_before, False)
-        if self._trainer is not None and getattr(self.trainer, "datamodule", None) is not None:
-            self.trainer.datamodule.start_iteration = self.iteration
+        data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            data.start_iteration = self.iteration
 
 
 def slices(batch: HeadBatch, count: int) -> list[HeadBatch]:

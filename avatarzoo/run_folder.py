@@ -38,7 +38,7 @@ def run_folder(config: Mapping[str, Any], resumed: Path | None = None) -> Path:
     if config.get("out"):
         run = Path(config["out"])
         same = resumed is not None and resumed.parent.parent.resolve() == run.resolve()
-        if (run / "config.yaml").exists() and not same and rank_zero_only.rank == 0:
+        if (run / "config.yaml").exists() and not same and _first_process():
             raise ConfigError(f"out={run} holds a run already; continue it with resume={run}, or choose another folder.")
     elif resumed is not None and resumed.parent.name == "checkpoints":
         run = resumed.parent.parent
@@ -48,9 +48,13 @@ def run_folder(config: Mapping[str, Any], resumed: Path | None = None) -> Path:
         while run.exists():
             attempt += 1
             run = base.with_name(f"{base.name}-{attempt}")
-    if rank_zero_only.rank == 0:
+    if _first_process():
         run.mkdir(parents=True, exist_ok=True)
     return run
+
+
+def _first_process() -> bool:
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def stored(config: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
@@ -33,14 +33,17 @@ class Checkpoints(L.Callback):
         """Agree on one run folder over all processes."""
         self.run = Path(trainer.strategy.broadcast(str(self.run)))
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any = None, batch: Any = None, batch_idx: int = 0
+    ) -> None:
         """Save when due."""
-        if self.every and pl_module.iteration % self.every == 0:
-            self.save(trainer, pl_module)
+        module = cast(ZooModule, pl_module)
+        if self.every and module.iteration % self.every == 0:
+            self.save(trainer, module)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what the run ended with."""
-        self.save(trainer, pl_module)
+        self.save(trainer, cast(ZooModule, pl_module))
 
     def save(self, trainer: L.Trainer, module: ZooModule) -> None:
         """Write the checkpoint beside its place, then move it there in one act.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
@@ -26,15 +26,17 @@ class Guard(L.Callback):
         self._module: ZooModule | None = None
         self._before: dict[int, Any] = {}
 
-    def on_train_batch_start(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any = None, batch_idx: int = 0
+    ) -> None:
         """Listen from the first step on: before it there is nothing to save, and Ctrl-C simply ends the program."""
         if self._module is not None:
             return
-        self._module = pl_module
+        self._module = cast(ZooModule, pl_module)
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._on_signal) for number in SIGNALS}
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop listening once the last checkpoint is written (this callback comes after it)."""
         self._restore()
 

@@ -6,7 +6,7 @@ import csv
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 
@@ -34,13 +34,14 @@ class Metrics(L.Callback):
         self._columns: list[str] = []
         self._mark = (0, 0.0)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the file; rows past the iteration that is resumed are dropped."""
-        self._mark = (pl_module.iteration, time.monotonic())
+        module = cast(ZooModule, pl_module)
+        self._mark = (module.iteration, time.monotonic())
         if not trainer.is_global_zero:
             return
-        self._columns = ["iteration", "elapsed", "progress", "steps_per_s", *pl_module.columns]
-        rows = self._kept(pl_module.iteration)
+        self._columns = ["iteration", "elapsed", "progress", "steps_per_s", *module.columns]
+        rows = self._kept(module.iteration)
         partial = self.path.with_suffix(".partial")
         with open(partial, "w", newline="") as file:
             writer = csv.DictWriter(file, self._columns, restval="", extrasaction="ignore")
@@ -56,10 +57,13 @@ class Metrics(L.Callback):
             whole = [row for row in csv.DictReader(file) if None not in row.values()]  # a kill may cut the last line short
         return [row for row in whole if int(row["iteration"]) <= iteration]
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any = None, batch: Any = None, batch_idx: int = 0
+    ) -> None:
         """Log when due: the first step, then every ``LOG_EVERY``."""
-        if pl_module.iteration % LOG_EVERY == 0 or not self.latest or trainer.should_stop:
-            self._log(trainer, pl_module)
+        module = cast(ZooModule, pl_module)
+        if module.iteration % LOG_EVERY == 0 or not self.latest or trainer.should_stop:
+            self._log(trainer, module)
 
     def _log(self, trainer: L.Trainer, module: ZooModule) -> None:
         means = module.take_means()

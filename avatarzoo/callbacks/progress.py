@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from rich.console import Console
@@ -33,16 +33,20 @@ class ProgressBar(L.Callback):
         self._printed_at, self._shown, self._warned = 0.0, -1.0, False
         self._first = (0.0, 0.0)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin."""
-        self._first = (time.monotonic(), pl_module.progress)
+        progress = cast(ZooModule, pl_module).progress
+        self._first = (time.monotonic(), progress)
         if trainer.is_global_zero and self.console.is_terminal:
             columns = (BarColumn(bar_width=BAR), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[text]}"))
             self._bar = Progress(*columns, console=self.console, refresh_per_second=2)
-            self._task = self._bar.add_task("fit", total=1.0, text="", completed=pl_module.progress)
+            self._task = self._bar.add_task("fit", total=1.0, text="")
+            self._bar.update(self._task, completed=progress)
             self._bar.start()
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any = None, batch: Any = None, batch_idx: int = 0
+    ) -> None:
         """Show the latest row if it is new."""
         row = self.metrics.latest
         if not trainer.is_global_zero or not row or row["iteration"] == self._shown:
