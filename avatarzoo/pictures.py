@@ -5,7 +5,8 @@ Pictures are H,W,3 float32 in 0..1 on the CPU or the GPU, row 0 on top.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from torch import Tensor
 HEAT = torch.tensor([[0.0, 0.0, 0.0], [0.45, 0.0, 0.35], [0.95, 0.35, 0.1], [1.0, 0.85, 0.3], [1.0, 1.0, 1.0]])
 DEPTH = torch.tensor([[0.99, 0.95, 0.75], [0.95, 0.6, 0.4], [0.7, 0.3, 0.5], [0.35, 0.15, 0.5], [0.05, 0.05, 0.2]])
 MIN_HEIGHT = 96  #: pixels; below it captions cover the picture
+LINE = 16  #: pixels of a line of captions
+ERROR_GAIN = 4.0  #: a difference of 1 / ERROR_GAIN of the full range is as bright as heat gets
 LIGHT = (-0.35, -0.45, -0.85)  # from above the viewer's left shoulder, in the camera's frame
 
 
@@ -42,7 +45,7 @@ def colour_map(values: Tensor, colours: Tensor) -> Tensor:
     return colours[low] * (1 - share) + colours[low + 1] * share
 
 
-def error_heat(image: Tensor, target: Tensor, gain: float = 4.0) -> Tensor:
+def error_heat(image: Tensor, target: Tensor, gain: float = ERROR_GAIN) -> Tensor:
     """Show the mean absolute difference over channels, times a gain, as heat (black is equal).
 
     Args:
@@ -160,11 +163,27 @@ def to_uint8(picture: Tensor) -> np.ndarray:
     return (picture.detach().float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A colour bar below a column of pictures.
+
+    Attributes:
+        colours: K,3, of the scale from left to right.
+        low, high: what stands at its ends.
+    """
+
+    colours: Tensor
+    low: str
+    high: str
+
+
 def grid(
     rows: Sequence[Sequence[Tensor | None]],
     captions: Sequence[str] = (),
     row_captions: Sequence[str] = (),
     height: int = 256,
+    title: str = "",
+    bars: Mapping[int, Bar] | None = None,
 ) -> np.ndarray:
     """Lay pictures out in rows and columns with small captions.
 
@@ -173,18 +192,30 @@ def grid(
         captions: of the columns.
         row_captions: drawn into the first picture of each row.
         height: of a cell in pixels; larger pictures are shrunk to it, tiny ones enlarged.
+        title: above everything.
+        bars: colour bars below columns, by the column's number.
 
     Returns:
         H,W,3 uint8.
     """
+    bars = bars or {}
     cells = [[None if p is None else _fit(to_uint8(p), height) for p in row] for row in rows]
     cell_h = max((c.shape[0] for row in cells for c in row if c is not None), default=16)
     cell_w = max((c.shape[1] for row in cells for c in row if c is not None), default=16)
-    columns, gap, head = max(len(r) for r in cells), 4, 16 if captions else 0
-    sheet = Image.new("RGB", (columns * (cell_w + gap) - gap, head + len(cells) * (cell_h + gap) - gap), (24, 24, 28))
+    columns, gap, top = max(len(r) for r in cells), 4, LINE if title else 0
+    head, body = top + (LINE if captions else 0), len(cells) * (cell_h + gap) - gap
+    size = (columns * (cell_w + gap) - gap, head + body + (2 * LINE if bars else 0))
+    sheet = Image.new("RGB", size, (24, 24, 28))
     draw = ImageDraw.Draw(sheet)
+    draw.text((4, 2), title, fill=(255, 255, 255))
     for column, caption in enumerate(captions):
-        draw.text((column * (cell_w + gap) + 4, 2), caption, fill=(230, 230, 230))
+        draw.text((column * (cell_w + gap) + 4, top + 2), caption, fill=(230, 230, 230))
+    for column, bar in bars.items():
+        left, low = column * (cell_w + gap), head + body + 4
+        scale = colour_map(torch.linspace(0, 1, cell_w - 8)[None].expand(LINE - 6, -1), bar.colours)
+        sheet.paste(Image.fromarray(to_uint8(scale)), (left + 4, low))
+        draw.text((left + 4, low + LINE - 4), bar.low, fill=(230, 230, 230))
+        draw.text((left + cell_w - 4, low + LINE - 4), bar.high, fill=(230, 230, 230), anchor="ra")
     for i, row in enumerate(cells):
         for j, cell in enumerate(row):
             if cell is not None:

@@ -119,6 +119,21 @@ def test_a_grid_keeps_pictures_where_they_belong(captions):
         assert sheet[:16, :60].max() > 150 and sheet[:16, 124:184].max() > 150, "captions are drawn"
 
 
+def test_a_title_stands_above_and_colour_bars_below_their_columns():
+    black = torch.zeros(100, 120, 3)
+    bars = {1: pictures.Bar(pictures.HEAT, "0", "64 / 255")}
+    plain = pictures.grid([[black, black]], ("a", "b"))
+    sheet = pictures.grid([[black, black]], ("a", "b"), title="step 500", bars=bars)
+    assert sheet.shape[0] == plain.shape[0] + 16 + 32
+    assert np.array_equal(sheet[16 : 16 + plain.shape[0]], plain)
+    assert sheet[:16, :60].max() > 150 and sheet[:16, 124:].max() < 40
+    below = sheet[-32:]
+    assert below[:, :120].max() < 40, "the first column has no bar"
+    bar = below[8, 128:240].astype(int).sum(1)  # heat runs from black to white
+    assert bar[0] == 0 and bar[-1] == 765 and (np.diff(bar) >= -1).all()
+    assert below[18:, 128:160].max() > 150 and below[18:, 200:240].max() > 150, "both ends are labelled"
+
+
 def test_large_pictures_shrink_by_area_and_tiny_ones_grow():
     large = torch.zeros(200, 100, 3)
     large[::2] = 1

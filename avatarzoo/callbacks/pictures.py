@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -17,7 +17,11 @@ from avatarzoo.geometry.cameras import face_to_camera, to_camera
 from avatarzoo.lightning import ZooModule
 from avatarzoo.models.base import Avatar
 
-COLUMNS = ("target", "render", "error x4", "depth", "mesh")
+COLUMNS = ("target", "render", "mean |error|", "depth", "mesh")
+BARS = {
+    2: pictures.Bar(pictures.HEAT, "0", f"{255 / pictures.ERROR_GAIN:.0f} / 255, mean of R, G, B"),
+    3: pictures.Bar(pictures.DEPTH, "near", "far"),
+}
 ROWS = 3
 
 
@@ -41,18 +45,21 @@ class Pictures(L.Callback):
         """The newest grid, or None."""
         return max(self.folder.glob("step_*.png"), default=None)
 
-    def on_train_start(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what the run starts from."""
-        self._draw(trainer, pl_module)
+        self._draw(trainer, cast(ZooModule, pl_module))
 
-    def on_train_batch_end(self, trainer: L.Trainer, pl_module: ZooModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any = None, batch: Any = None, batch_idx: int = 0
+    ) -> None:
         """Draw when due."""
-        if self.every and pl_module.iteration % self.every == 0:
-            self._draw(trainer, pl_module)
+        module = cast(ZooModule, pl_module)
+        if self.every and module.iteration % self.every == 0:
+            self._draw(trainer, module)
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: ZooModule) -> None:
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw what the run ended with."""
-        self._draw(trainer, pl_module)
+        self._draw(trainer, cast(ZooModule, pl_module))
 
     def _draw(self, trainer: L.Trainer, module: ZooModule) -> None:
         model = module.model
@@ -67,7 +74,9 @@ class Pictures(L.Callback):
         if self._batch is None:
             samples = choose(self.capture, ROWS, _only_training_frames(model))
             self._batch = collate([self.capture.read(s) for s in samples])
-        sheet = draw(model, self._batch.to(module.device))
+        length = f" of {module.max_steps:,}" if module.max_steps else ""
+        title = f"step {module.iteration:,}{length}, {module.progress:.0%} of the run"
+        sheet = draw(model, self._batch.to(module.device), title)
         path = self.folder / f"step_{module.iteration:06d}.png"
         pictures.save(sheet, path)
         for logger in trainer.loggers:
@@ -102,12 +111,13 @@ def choose(capture: Capture, count: int, only_training: bool = False) -> list[Sa
     return chosen or list(pool[:count])
 
 
-def draw(model: Avatar, batch: HeadBatch) -> np.ndarray:
+def draw(model: Avatar, batch: HeadBatch, title: str = "") -> np.ndarray:
     """Render a batch and lay target, render, error, depth and mesh side by side, one row per image.
 
     Args:
         model: bound; its mode is put back afterwards.
         batch: on the model's device.
+        title: above the grid.
 
     Returns:
         H,W,3 uint8.
@@ -121,7 +131,7 @@ def draw(model: Avatar, batch: HeadBatch) -> np.ndarray:
             rows.append(row(model.render(one), one))
             names.append(one.meta.describe(0))
     model.train(training)
-    return pictures.grid(rows, COLUMNS, names)
+    return pictures.grid(rows, COLUMNS, names, title=title, bars=BARS)
 
 
 def row(prediction: Prediction, batch: HeadBatch) -> list[Tensor | None]:
@@ -133,12 +143,13 @@ def row(prediction: Prediction, batch: HeadBatch) -> list[Tensor | None]:
     """
     cells: list[Tensor | None] = [None] * len(COLUMNS)
     view = batch.view
-    if view is not None and view.image is not None:
-        cells[0] = pictures.to_picture(view.image[0])
+    target = None if view is None or view.image is None else pictures.to_picture(view.image[0])
+    cells[0] = target
     if prediction.image is not None:
-        cells[1] = pictures.to_picture(prediction.image[0])
-        if cells[0] is not None:
-            cells[2] = pictures.error_heat(cells[1], cells[0])
+        rendered = pictures.to_picture(prediction.image[0])
+        cells[1] = rendered
+        if target is not None:
+            cells[2] = pictures.error_heat(rendered, target)
     if prediction.depth is not None:
         cells[3] = pictures.depth_colours(prediction.depth[0, 0].float())
     cells[4] = mesh_cell(prediction, batch)
@@ -152,6 +163,8 @@ def mesh_cell(prediction: Prediction, batch: HeadBatch) -> Tensor | None:
         prediction: of one image.
         batch: of one image.
     """
+    if batch.view is None:
+        return None
     raster, triangles = prediction.extras.get("raster"), prediction.extras.get("mesh_triangles")
     if raster is not None and triangles is not None and prediction.vertices is not None and batch.mesh is not None:
         R, t = face_to_camera(batch.view.camera, batch.mesh.head_pose)

@@ -36,10 +36,12 @@ def test_grids_are_drawn_at_the_start_at_every_so_many_steps_and_at_the_end(tmp_
     names = sorted(p.name for p in (run / "pictures").iterdir())
     assert names == [f"step_{i:06d}.png" for i in (0, 2, 4, 5)]
     first, last = (np.asarray(Image.open(run / "pictures" / n)).astype(int) for n in (names[0], names[-1]))
-    assert first.shape == last.shape == (16 + 2 * 100 - 4, 5 * 100 - 4, 3)
+    assert first.shape == last.shape == (32 + 2 * 100 - 4 + 32, 5 * 100 - 4, 3)
+    assert not np.array_equal(first[:16], last[:16]), "the title says the step"
+    below = slice(16, None)
     target, render = slice(0, 96), slice(100, 196)
-    assert np.array_equal(first[:, target], last[:, target])
-    assert not np.array_equal(first[:, render], last[:, render])
+    assert np.array_equal(first[below, target], last[below, target])
+    assert not np.array_equal(first[below, render], last[below, render])
 
 
 def test_drawing_leaves_the_model_as_it_was():
@@ -53,7 +55,7 @@ def test_drawing_leaves_the_model_as_it_was():
     model.render = lambda b: seen.append((model.training, torch.is_grad_enabled())) or original(b)
     sheet = callback.draw(model, batch)
     assert seen == [(False, False)] * 2
-    assert model.training and sheet.shape[0] == 16 + 200 - 4
+    assert model.training and sheet.shape[0] == 16 + 200 - 4 + 32
 
 
 def test_the_mesh_is_shaded_from_its_raster_with_the_cameras_orientation():
