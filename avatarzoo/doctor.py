@@ -70,20 +70,18 @@ def examine() -> list[tuple[str, list[Finding]]]:
 
 
 def print_report() -> None:
-    """Print what ``examine`` finds as one table."""
+    """Print what ``examine`` finds, one line each; lines are never broken, so that addresses can be copied."""
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="AvatarZoo on this machine", title_justify="left", show_lines=False)
-    for heading in ("", "what", "state", "detail"):
-        table.add_column(heading, overflow="fold")
-    for name, findings in examine():
-        for index, finding in enumerate(findings):
-            state = Text(finding.state, style=COLOURS[finding.state])
-            table.add_row("" if index else Text(name, style="bold"), finding.what, state, Text(finding.detail))
-        table.add_section()
-    Console().print(table)
+    console = Console()
+    sections = examine()
+    width = max(len(finding.what) for _, findings in sections for finding in findings)
+    for name, findings in sections:
+        console.print(Text(name, style="bold"))
+        for finding in findings:
+            state = Text(f"{finding.state:<6}", style=COLOURS[finding.state])
+            console.print(Text.assemble(f"  {finding.what:<{width}}  ", state, f"  {finding.detail}"), soft_wrap=True)
 
 
 def _safely(name: str, probe: Callable[[], Iterator[Finding]]) -> list[Finding]:

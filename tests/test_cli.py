@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_capture
 
 import avatarzoo
 from avatarzoo import cli
-from avatarzoo.doctor import BAD, GOOD, Finding, _safely, examine
+from avatarzoo.doctor import ABSENT, BAD, GOOD, Finding, _safely, examine
 
 pytestmark = pytest.mark.usefixtures("forget_plugins")
 PLUGIN = Path(__file__).parent / "plugin" / "parts.py"
@@ -91,7 +92,7 @@ def test_debug_lets_the_traceback_through(monkeypatch: pytest.MonkeyPatch) -> No
         cli.main(["fit", "recipe=nowhere"])
 
 
-def test_fit_hands_the_resolved_config_over_and_says_what_is_next(
+def test_fit_hands_the_resolved_config_over_and_leaves_the_last_word_to_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     calls = fake(monkeypatch, "avatarzoo.fit", "fit", Path("runs/x"))
@@ -99,9 +100,7 @@ def test_fit_hands_the_resolved_config_over_and_says_what_is_next(
     assert cli.main(words) == 0
     config = calls[0][0][0]
     assert (config["recipe"], config["scale"], config["model"]["width"]) == ("plug_small", "small", 3)
-    told = capsys.readouterr().out
-    assert "runs/x/pictures" in told
-    assert "avatarzoo test ckpt=runs/x" in told
+    assert capsys.readouterr().out == ""
 
 
 def test_test_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +115,10 @@ def test_test_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPat
 def test_render_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake(monkeypatch, "avatarzoo.rendering", "render", Path("x.mp4"))
     assert cli.main(["render", "ckpt=r", "what=mesh", "path=camera:400002", "out=x.mp4", "data.root=/d"]) == 0
-    assert calls == [(("r",), {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"]})]
+    said = {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"], "source": None}
+    assert calls == [(("r",), said)]
+    assert cli.main(["render", "ckpt=r", "yaw=180", "pitch=0", "framing=camera"]) == 0
+    assert calls[1][1] == {"overrides": [], "source": None, "yaw": 180, "pitch": 0, "framing": "camera"}
 
 
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,6 +128,26 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setitem(cli.VERBS, "fit", stop)
     assert cli.main(["fit"]) == 130
     assert capsys.readouterr().err == "avatarzoo: stopped.\n"
+
+
+def test_an_unexpected_error_is_brief_and_leaves_its_traceback_in_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def fail(words: list[str]) -> None:
+        {}["score"]
+
+    monkeypatch.setitem(cli.VERBS, "fit", fail)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["fit", "recipe=mine"]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith("avatarzoo: this is a bug in AvatarZoo or in a plug-in: KeyError: 'score' in test_cli.py:")
+    assert "Traceback" not in told and told.count("\n") == 2
+    (file,) = tmp_path.glob("avatarzoo-error-*.txt")
+    text = file.read_text()
+    assert str(file) in told and "Traceback" in text and "avatarzoo fit recipe=mine" in text
+    monkeypatch.setenv("AVATARZOO_DEBUG", "1")
+    with pytest.raises(KeyError):
+        cli.main(["fit"])
 
 
 def test_a_reader_that_leaves_early_is_no_traceback() -> None:
@@ -147,6 +169,38 @@ def test_list_shows_recipes_and_components_with_their_first_lines(capsys: pytest
         assert name in text
     described = [line for line in text.splitlines() if line.startswith("  ")]
     assert all(len(line.split(maxsplit=1)) == 2 for line in described), "a component or recipe says nothing about itself"
+
+
+def test_list_describes_a_component_by_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["list", "encoding=learned_maps", "loss=depth"]) == 0
+    text = capsys.readouterr().out
+    assert "encoding=learned_maps: " in text and "loss=depth: " in text
+    size = next(line for line in text.splitlines() if line.startswith("  encoding.size"))
+    assert "int, default" in size
+    assert "  phases.PHASE.loss.depth.gate_mm  float, default 10.0" in text
+    assert cli.main(["list", "encodng=learned_maps"]) == 2
+    assert "Did you mean 'encoding'" in capsys.readouterr().err
+
+
+def test_list_describes_a_capture_by_its_segments_and_cameras(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    root = tiny_capture.write_capture(tmp_path / "plate")
+    words = ["list", "data=multiface", f"data.root={root}", "data.val_fraction=0"]
+    assert cli.main(words) == 0
+    text = capsys.readouterr().out
+    for line in ("multiface: 6 train, 2 test pictures", "segments (3)", "  E001  2 train frames", "  E003  1 test frames"):
+        assert line in text
+    assert "cameras (2)" in text and "  400002  view Front, 3 train, 1 test pictures" in text
+    assert "view.depth" in text.splitlines()[-1]
+    assert cli.main([*words[:2], f"data.root={tmp_path / 'plat'}"]) == 2
+    assert f"Did you mean '{root}'" in capsys.readouterr().err
+
+
+def test_doctor_never_breaks_a_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "https://example.org/" + 100 * "x"
+    monkeypatch.setattr("avatarzoo.doctor.examine", lambda: [("files", [Finding("LPIPS alex", ABSENT, f"get {address}")])])
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.main(["doctor"]) == 0
+    assert f"LPIPS alex  absent  get {address}" in capsys.readouterr().out
 
 
 def test_doctor_finds_what_is_here_and_proves_it() -> None:

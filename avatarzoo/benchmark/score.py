@@ -83,6 +83,8 @@ def score(
     fitting.check_frames(model, capture, split, fit_codes)
     out = _out_folder(loaded) if out is None else Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    if not quiet:
+        _announce(loaded, capture, node["name"], rules, split, device, out)
     if fit_codes:
         phase = next(iter(loaded.config["phases"]))
         fitting.fit_codes(model, capture, split, fit_codes, phase=phase, batch_size=batch_size, quiet=quiet)
@@ -113,6 +115,24 @@ def score(
         print_records(records)
         print(f"record:       {out / RECORD}\npredictions:  {out / 'predictions'}")
     return records
+
+
+def _announce(
+    loaded: Loaded, capture: Capture, data: str, rules: Sequence[Protocol], split: str, device: str, out: Path
+) -> None:
+    """Print what is about to be scored, before pictures are rendered."""
+    samples = capture.splits[split]
+    segments = ", ".join(dict.fromkeys(s.segment for s in samples)) or "none"
+    lines = [
+        f"checkpoint  {loaded.path} ({loaded.iteration:,} steps)",
+        f"model       {loaded.config['model']['name']}, recipe {loaded.config.get('recipe')} "
+        f"(scale {loaded.config.get('scale')}); at test it sees {loaded.model.test_inputs}",
+        f"data        {data}: {capture.summary.name}, {split}: {len(samples)} pictures of {segments}",
+        f"protocol    {', '.join(str(rule.registered_name) for rule in rules)}",
+        f"runs on     {device}",
+        f"out         {out}",
+    ]
+    print("\n".join(lines), flush=True)
 
 
 def _protocol(name: str) -> Protocol:
