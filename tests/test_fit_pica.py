@@ -7,6 +7,8 @@ from toy import toys  # noqa: F401
 from whole_runs import equal, launch, state
 
 from avatarzoo import checkpoint, config
+from avatarzoo.batch import collate
+from avatarzoo.build import build_capture
 from avatarzoo.fit import fit
 
 
@@ -59,3 +61,22 @@ def test_pica_in_two_processes_equals_one_with_twice_the_batch(tmp_path, cache):
                 b[name], value, rtol=1e-4, atol=float(1e-3 * step + 1e-6), msg=lambda m, n=name: f"{n}: {m}"
             )
     assert moved > 10
+
+
+def test_pica_in_bf16_draws_what_it_draws_in_float32(tmp_path, cache):
+    """The same steps in mixed precision: pictures, coverage and depth as in float32, up to what 8 bits of mantissa cost."""
+    drawn = {}
+    for precision in ("32-true", "bf16-mixed"):
+        short = ("trainer.max_steps=6", "loader.batch_size=2", f"trainer.precision={precision}")
+        loaded = checkpoint.load(fit(pica(cache, tmp_path / precision, *short)))
+        capture = build_capture(loaded.config)
+        capture.prepare()
+        batch = collate([capture.read(sample) for sample in capture.splits["test"]])
+        drawn[precision] = loaded.model.render(batch)
+    exact, rounded = drawn["32-true"], drawn["bf16-mixed"]
+    assert not torch.equal(exact.image, rounded.image), "bf16 was really used"
+    assert (exact.coverage == rounded.coverage).float().mean() > 0.995
+    both = exact.coverage & rounded.coverage
+    difference = (exact.image - rounded.image).abs()
+    assert difference.mean() < 0.005 and difference.max() < 0.2
+    assert (exact.depth - rounded.depth).abs()[both].mean() < 0.2  # mm
