@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 
 MAPPED = {"avatarzoo.datamodules": "datamodules", "avatarzoo.recipes": "recipes"}
-DATA = ["py.typed", "**/*.json", "**/*.yaml", "**/*.npz"]
+DATA = ["py.typed", "**/*.json", "**/*.yaml", "**/*.npz", "**/*.html"]
 
 packages = find_packages(include=["avatarzoo", "avatarzoo.*"])
 for package, folder in MAPPED.items():

@@ -10,7 +10,7 @@ from typing import Any
 import avatarzoo
 from avatarzoo import crash
 from avatarzoo.errors import AvatarZooError, ConfigError, did_you_mean
-from avatarzoo.usage import BENCH, BENCH_SPEED, FIT, LIST, RENDER, TEST, USAGE
+from avatarzoo.usage import BENCH, BENCH_SPEED, FIT, LEADERBOARD, LIST, RENDER, TEST, USAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,6 +110,12 @@ def _bench_speed(words: list[str]) -> None:
     bench_speed(**lists, **said, overrides=data)
 
 
+def _leaderboard(words: list[str]) -> None:
+    from avatarzoo.benchmark.leaderboard.options import leaderboard_words
+
+    leaderboard_words(words)
+
+
 def _list(words: list[str]) -> None:
     from avatarzoo.listing import print_listing
 
@@ -129,6 +135,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "test": _test,
     "render": _render,
     "bench": _bench,
+    "leaderboard": _leaderboard,
     "bench-speed": _bench_speed,
     "list": _list,
     "doctor": _doctor,
@@ -150,6 +157,8 @@ def _help(verb: str) -> str:
         from avatarzoo.listing import lines, suites
 
         return BENCH.format(suites=lines(suites()))
+    if verb == "leaderboard":
+        return LEADERBOARD
     if verb == "list":
         return LIST
     return "usage: avatarzoo doctor"

@@ -100,12 +100,17 @@ def build_loggers(config: Mapping[str, Any], run: Path) -> list[Any]:
     if name == "wandb":
         from lightning.pytorch.loggers import WandbLogger
 
-        mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
-        mode = {"dryrun": "offline", "run": "online"}.get(mode, mode)  # its former names
+        mode: Any = wandb_mode()
         os.environ.setdefault("WANDB_SILENT", "true")
         identity = f"{run.parent.name}-{run.name}"
         return [WandbLogger(identity, save_dir=run, id=identity, project="avatarzoo", mode=mode, config=dict(config))]
     return []
+
+
+def wandb_mode() -> str:
+    """Return WANDB_MODE, or else "online" where a key is known and "offline" where none is."""
+    mode = os.environ.get("WANDB_MODE") or ("online" if _wandb_key() else "offline")
+    return {"dryrun": "offline", "run": "online"}.get(mode, mode)  # its former names
 
 
 def _wandb_key() -> bool:

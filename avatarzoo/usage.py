@@ -10,6 +10,7 @@ verbs:
   test    score:   avatarzoo test ckpt=RUN protocol=tracked-v1 out=DIR
   render  film:    avatarzoo render ckpt=RUN what=image path=orbit out=orbit.mp4
   bench   compare: avatarzoo bench suite=pica_table1 seeds=[0,1] minutes=6 scale=small
+  leaderboard  tables and a page of records:  avatarzoo leaderboard runs/bench
   bench-speed  time:  avatarzoo bench-speed recipes=dam,pica_full scale=paper threads=1
   list    what there is: recipes, components and their options, a capture's cameras and segments
   doctor  what works on this machine, and why the rest does not
@@ -103,6 +104,17 @@ side by side. A row that fails says why and stops nobody.
 
 suites:
 {suites}
+"""
+
+
+LEADERBOARD = """\
+usage: avatarzoo leaderboard DIR|FILE.json [...] [key=value ...]
+
+  DIR                       searched for record.json, such as runs/bench; FILE.json holds records
+  out=DIR                   default: leaderboard in the first DIR. leaderboard.md, .csv, .html and curves
+  --wandb ENTITY/PROJECT    also to Weights & Biases: tables, pictures, the records; without a key it is an offline run
+  speed=FILE.json[,...]     what `avatarzoo bench-speed out=FILE.json` wrote: per-object and per-pixel times
+  note=TEXT                 shown on top of the page, e.g. whom the capture is owed to
 """
 
 

@@ -11,7 +11,8 @@ import torch
 
 from avatarzoo import fitting, registry
 from avatarzoo.benchmark.aggregate import aggregate
-from avatarzoo.benchmark.predictions import checksums, write_predictions
+from avatarzoo.benchmark.places import places
+from avatarzoo.benchmark.predictions import checksums, write_predictions, write_truths
 from avatarzoo.benchmark.protocol import Protocol
 from avatarzoo.benchmark.record import (
     describe_data,
@@ -110,6 +111,8 @@ def score(
     for rule in rules:
         metrics = aggregate(scores[rule.registered_name], capture.summary.cameras.views)
         records.append(make_record(rule, metrics, about_model, about_data, hashes, clock, missing))
+    shown = set(places(records[0])) if records else set()
+    write_truths(capture, out, [s for s in capture.splits[split] if f"{s.segment}/{s.camera}/{s.frame}" in shown])
     write_records(records, out / RECORD)
     if not quiet:
         print_records(records)

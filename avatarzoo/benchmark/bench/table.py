@@ -105,5 +105,6 @@ def print_table(suite: Suite, results: Sequence[tuple[Planned, Job]], out: Path,
         console.print(f"logs      {out / 'ROW' / 'KEY-seedN' / 'log.txt'}; the same command tries failed runs again")
     left = [job for _, job in results if job.status not in ("done", "failed")]
     if left:
-        console.print(f"{len(left)} runs are left; the same command goes on where this one stopped.", highlight=False)
+        number_left = f"{len(left)} run{' is' if len(left) == 1 else 's are'} left"
+        console.print(f"{number_left}; the same command goes on where this one stopped.", highlight=False)
     console.print(f"next      avatarzoo leaderboard {out}", highlight=False, soft_wrap=True)

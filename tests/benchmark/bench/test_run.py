@@ -97,7 +97,7 @@ def test_ctrl_c_stops_the_bench_with_its_table_and_the_next_one_goes_on(home: Pa
         with pytest.raises(KeyboardInterrupt):
             bench(make_suite("mine", ROWS[:2]), SHORT, budget=Budget(steps=10), console=console)
     told = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "wave" in told and "1 runs are left" in told
+    assert "wave" in told and "1 run is left" in told
     start(ROWS[:2], seeds=(0,))
     assert "fit surf seed0 resumed" in pretend.calls(home)
 

@@ -1,0 +1,101 @@
+"""The leaderboard as one HTML page that needs nothing but itself: pictures inside, columns that sort."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+
+import numpy as np
+from PIL import Image
+
+from avatarzoo.benchmark.leaderboard.columns import Column, Speeds, best, columns
+from avatarzoo.benchmark.leaderboard.curve import draw_curves
+from avatarzoo.benchmark.leaderboard.published import published_for
+from avatarzoo.benchmark.leaderboard.rows import Failure, Group, Row
+from avatarzoo.benchmark.leaderboard.strips import row_strip, truth_strip
+from avatarzoo.benchmark.leaderboard.text import failures_in_words, missing
+
+TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def page(
+    groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: Speeds | None = None, note: str | None = None
+) -> str:
+    """Write groups as a page.
+
+    Args:
+        groups: of rows.
+        failures: runs that could not be made.
+        speeds: measured by bench-speed.
+        note: shown on top, e.g. whom the capture is owed to.
+
+    Returns:
+        HTML.
+    """
+    parts = [f"<p>{escape(note)}</p>"] if note else []
+    parts += [_section(group, speeds) for group in groups]
+    parts += [f'<p class="note">n/a: {escape(" ".join(missing(groups)))}</p>'] if missing(groups) else []
+    if failures:
+        items = "".join(f"<li>{escape(words)}</li>" for words in failures_in_words(failures))
+        parts.append(f'<h2>Failed</h2><ul class="failed">{items}</ul>')
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(body="\n".join(parts))
+
+
+def _section(group: Group, speeds: Speeds | None) -> str:
+    heads = columns(group, speeds)
+    winners = {c.head: best(c, group.rows) for c in heads}
+    truth = truth_strip(group)
+    rows = "\n".join(_row(row, heads, winners, row_strip(row, truth)) for row in group.rows)
+    titles = ['<th data-text="1"><button>row</button></th>', "<th>pictures, error x4</th>"]
+    titles += [
+        f'<th title="{escape(c.help)}" data-better="{c.better}"><button>{escape(c.head)}</button></th>' for c in heads
+    ]
+    notes = [
+        f"{group.images} pictures of {group.size[0]} x {group.size[1]}, split {escape(group.split)}. "
+        "± is the sample standard deviation over seeds; green is the best of its column; a click on a head sorts."
+    ]
+    known = published_for(group)
+    if known:
+        notes.append(escape(f"Published: {known.source}. Its subjects are others; compare the relative columns."))
+    seen = f'<p class="note">What the cameras saw:</p>{picture(truth)}' if truth is not None else ""
+    drawn = draw_curves(group)
+    curve = f"<p>{picture(np.asarray(drawn), 'curve', 'PNG')}</p>" if drawn is not None else ""
+    told = "".join(f'<p class="note">{text}</p>' for text in notes)
+    table = f"<table><thead><tr>{''.join(titles)}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
+    return f'<h2>{escape(group.title)}</h2>{told}{seen}\n<div class="wide">{table}</div>{curve}'
+
+
+def _row(row: Row, heads: Sequence[Column], winners: dict[str, Row | None], strip: np.ndarray | None) -> str:
+    seeds = f"seed {', '.join(map(str, row.seeds))}"
+    cells = [f'<td data-value="{escape(row.label)}">{escape(row.label)}<br><small>{seeds}</small></td>']
+    cells.append(f"<td>{picture(strip) if strip is not None else '<small>not beside the record</small>'}</td>")
+    for column in heads:
+        value = column.value(row)
+        if value is None:
+            cells.append('<td class="none">n/a</td>')
+            continue
+        text, _, spread = column.text(row).partition(" ± ")
+        name = ' class="best"' if winners[column.head] is row else ""
+        beneath = f"<br><small>± {escape(spread)}</small>" if spread else ""
+        cells.append(f'<td{name} data-value="{value.mean!r}">{escape(text)}{beneath}</td>')
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def picture(array: np.ndarray, name: str = "strip", kind: str = "JPEG") -> str:
+    """Return an img element that holds its picture.
+
+    Args:
+        array: H,W,3 uint8.
+        name: of its class.
+        kind: "JPEG" or "PNG".
+    """
+    file = io.BytesIO()
+    Image.fromarray(array).save(file, kind, **({"quality": 88} if kind == "JPEG" else {"optimize": True}))
+    data = base64.b64encode(file.getvalue()).decode()
+    height, width = array.shape[:2]
+    source = f"data:image/{kind.lower()};base64,{data}"
+    return f'<img class="{name}" alt="{name}" width="{width}" height="{height}" src="{source}">'
