@@ -74,6 +74,14 @@ class Model(nn.Module, ABC):
             average: means a tensor over all processes; every statistic has to pass through it.
         """
 
+    def finish(self, batches: Iterable[HeadBatch], pictures: int) -> None:
+        """Do what is left to do once training ends, before the last checkpoint is written.
+
+        Args:
+            batches: all pictures of the training split, one by one, in order; read only when iterated.
+            pictures: how many there are.
+        """
+
 
 @dataclass(frozen=True)
 class Halves:
@@ -94,14 +102,6 @@ class Halves:
     uvs: Tensor
     uv_triangles: Tensor
     rasterizer: Rasterizer
-
-    def finish(self, batches: Iterable[HeadBatch], pictures: int) -> None:
-        """Do what is left to do once training ends, before the last checkpoint is written.
-
-        Args:
-            batches: all pictures of the training split, one by one, in order; read only when iterated.
-            pictures: how many there are.
-        """
 
 
 class Avatar(Model):
