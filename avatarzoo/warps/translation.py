@@ -16,7 +16,7 @@ from avatarzoo.warps.base import Warp, frame_count
 class Translation(Warp):
     """Shift each training frame as a whole: what a tracker that slides needs, and no more."""
 
-    def __init__(self, *, start: int | float = 0, unit_mm: float = 1.0) -> None:
+    def __init__(self, *, start: int | float = 0, unit_mm: float = 10.0) -> None:
         """Choose when and how fast.
 
         Args:

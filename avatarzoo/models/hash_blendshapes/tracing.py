@@ -50,9 +50,15 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     def picture(values: Tensor) -> Tensor:
         return values.reshape(images, height, width, -1).permute(0, 3, 1, 2)
 
-    return Prediction(
-        image=picture(image), coverage=picture(covered), depth=picture(depth), alpha=picture(alpha), extras=extras
-    )
+    rendered = picture(covered)
+    colour = _before(batch, picture(image), picture(alpha), rendered)
+    return Prediction(image=colour, coverage=rendered, depth=picture(depth), alpha=picture(alpha), extras=extras)
+
+
+def _before(batch: HeadBatch, image: Tensor, alpha: Tensor, where: Tensor) -> Tensor:
+    """Lay a picture over the batch's background colour, at some pixels; over black where the batch names none."""
+    background = batch.view.background  # type: ignore[union-attr]
+    return image if background is None else image + (1 - alpha) * where * background.to(image)[..., None, None]
 
 
 def _draws(keys: Tensor, size: int, count: int, coarse: int, fine: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -147,7 +153,7 @@ def draw(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     alpha = picture[:, 3:4]
     covered = alpha >= 0.5
     return Prediction(
-        image=torch.where(covered, picture[:, :3], 0.0),
+        image=_before(batch, torch.where(covered, picture[:, :3], 0.0), alpha, covered),
         coverage=covered,
         depth=torch.where(covered, picture[:, 4:], 0.0),
         alpha=alpha,

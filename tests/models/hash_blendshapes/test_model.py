@@ -1,0 +1,134 @@
+"""The whole model: what training and pictures agree on, the union grid, options."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import fixtures as fx
+import pytest
+import torch
+
+from avatarzoo.batch import Driving, HeadBatch
+from avatarzoo.build import build_model
+from avatarzoo.errors import ConfigError
+from avatarzoo.models.hash_blendshapes import HashBlendshapes
+from avatarzoo.models.hash_blendshapes.union import lost_outside
+
+CONFIG: dict[str, Any] = {
+    "model": {
+        "name": "hash_blendshapes", "anchors": 120, "uv_size": 16, "encoder": [4, 8], "decoder": [8, 8, 8], "clusters": 8,
+        "rays": 500, "coarse": 24, "fine": 24, "reach_mm": 30.0, "surface_prior": 5.0, "step_mm": 1.0,
+        "union_resolution": 48, "early_stop": 1e-4,
+    },
+    "encoding": {"name": "hash_grid", "levels": 2, "channels": 2, "log2_table_size": 6, "coarsest": 8, "finest": 16},
+    "warp": {"name": "none"},
+    "rasterizer": {"name": "warp"},
+}  # fmt: skip
+
+
+def build(**changes: Any) -> HashBlendshapes:
+    config = copy.deepcopy(CONFIG)
+    for path, value in changes.items():
+        node, key = path.split("__")
+        config[node][key] = value
+    torch.manual_seed(0)
+    model = build_model(config, fx.summary())
+    with torch.no_grad():
+        model.blendshapes.grid.values.normal_(0, 0.3)
+    return model
+
+
+def batch(pictures: bool = True) -> HeadBatch:
+    found = fx.batch(pictures=pictures)
+    found.driving = Driving(frame=torch.tensor([0, 2]))
+    return found
+
+
+def test_rays_in_training_are_pixels_of_the_picture() -> None:
+    model = build()
+    with torch.no_grad():
+        rays, picture = model.train().predict(batch(), "fit", {}), model.eval().render(batch())
+    at = rays.coverage[:, 0] > 0
+    assert at.sum(dim=(1, 2)).tolist() == [500, 500]
+    assert (rays.image * ~at[:, None]).abs().max() == 0
+    apart = (rays.alpha[:, 0][at] - picture.alpha[:, 0][at]).abs()  # rays that graze the rim differ most
+    assert apart.mean() < 0.005 and (apart > 0.05).float().mean() < 0.01
+    both = at & (picture.alpha[:, 0] > 0.9)
+    error = (rays.image - picture.image).permute(0, 2, 3, 1)[both].abs()
+    assert both.sum() > 200 and error.mean() < 0.01
+    assert (rays.depth - picture.depth)[:, 0][both].abs().median() < 1.0
+
+
+def test_pictures_do_not_depend_on_the_chunk_the_search_or_early_stop() -> None:
+    model = build().eval()
+    whole = model.render(batch())
+    model.chunk = 77
+    torch.testing.assert_close(model.render(batch()).image, whole.image, rtol=0, atol=1e-4)
+    model.search.search = "torch"
+    other = model.render(batch())
+    assert (other.alpha - whole.alpha).abs().mean() < 1e-3
+    model.early_stop = 0.0
+    assert (model.render(batch()).alpha - whole.alpha).abs().max() < 2e-3
+
+
+def test_the_union_grid_keeps_the_picture_and_says_what_it_loses() -> None:
+    model = build(model__union_frames=2).eval()
+    with torch.no_grad():  # density in a thin shell only, so that there is something to leave out
+        model.field.out.weight[0], model.field.out.bias[0] = 0.0, -1.0
+    model.field.surface_prior, model.field.surface_width = 12.0, 6.0
+    before = model.render(batch())
+    assert not bool(model.union_ready)
+    model.finish([fx.sample(0, 0), fx.sample(0, 1), fx.sample(2, 0)], 3)
+    assert bool(model.union_ready)
+    union, shell = model.union(), model.shell(model.scene(batch()), 48)
+    assert 0 < union.occupied.sum() < 0.8 * shell.occupied.any(0).sum()
+    after = model.render(batch())
+    assert (after.alpha - before.alpha).abs().mean() < 0.01
+    lost = lost_outside(model, batch())
+    assert 0 <= lost["alpha"] < 0.01 and 0 <= lost["pixels"] < 0.01 and bool(model.union_ready)
+    far = batch()
+    far.mesh.vertices += torch.tensor([0.0, 0.0, 25.0])  # an expression that no training frame showed
+    assert lost_outside(model, far)["alpha"] > 0.05
+    model.train().predict(batch(), "fit", {})
+    assert not bool(model.union_ready)  # a volume that trains on outgrows its grid
+
+
+def test_the_warp_moves_training_rays_only() -> None:
+    model = build()
+    from avatarzoo import registry
+
+    model.warp = registry.build("warp", {"name": "translation"})
+    model.warp.bind(fx.summary())
+    still = model.train().predict(batch(), "fit", {})
+    picture = model.eval().render(batch())
+    with torch.no_grad():
+        model.warp.shifts.weight[:, 1] = 15.0
+    moved = model.train().predict(batch(), "fit", {})
+    assert (moved.alpha - still.alpha).abs().mean() > 1e-3
+    torch.testing.assert_close(moved.extras["warp_offset"], torch.full((2,), 225.0) * moved.extras["warp_offset"] / 225)
+    assert moved.extras["warp_offset"].max() <= 225 + 1e-2 and moved.extras["warp_offset"].min() > 50
+    assert torch.equal(model.eval().render(batch()).image, picture.image)
+
+
+def test_a_background_stands_behind_rays_and_pictures() -> None:
+    model, own = build(), batch()
+    own.view.background = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.0, 1.0]])
+    with torch.no_grad():
+        plain, laid = (model.train().predict(b, "fit", {}) for b in (batch(), own))
+    expected = plain.image + (1 - plain.alpha) * plain.coverage * own.view.background[..., None, None]
+    torch.testing.assert_close(laid.image, expected)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_coarse_samples_may_count_or_not(kept: bool) -> None:
+    model = build(model__keep_coarse=kept).train()
+    prediction = model.predict(batch(), "fit", {})
+    prediction.image.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert model.blendshapes.grid.values.grad.abs().sum() > 0
+
+
+def test_one_value_per_option_is_refused_where_it_cannot_work() -> None:
+    with pytest.raises(ConfigError, match="coarse is 2 or more"):
+        build(model__coarse=1)
