@@ -144,17 +144,16 @@ def make(dims: int, channels: int, bits: int) -> SimpleNamespace:
         grad_features: wp.array[entry_type], scales: wp.array[real], levels: wp.array[wp.vec4i], entries: int,
         first_block: int, per_thread: int, grad_points: wp.array[point_type],
     ):  # fmt: skip
-        """Carry the features' gradient to the points, all levels in one thread."""
+        """Add the features' gradient to the points' (0 at first), level after level, so that its entries stay cached."""
         block = first_block + wp.tid()
         tables = values.shape[0] // entries
-        for n in range(block * per_thread, wp.min((block + 1) * per_thread, points.shape[0])):
-            start = start_of(ids, n, tables, entries)
-            total = point_type()
-            if start >= 0:
-                for number in range(levels.shape[0]):
-                    level = levels[number]
-                    scale = scales[number]
-                    grad = grad_features[n * levels.shape[0] + number]
+        for number in range(levels.shape[0]):
+            level = levels[number]
+            scale = scales[number]
+            for n in range(block * per_thread, wp.min((block + 1) * per_thread, points.shape[0])):
+                start = start_of(ids, n, tables, entries)
+                if start >= 0:
+                    grad = scale * grad_features[n * levels.shape[0] + number]
                     position = scale * points[n]
                     for axis in range(dims):
                         position[axis] = position[axis] + real(0.5)
@@ -162,18 +161,17 @@ def make(dims: int, channels: int, bits: int) -> SimpleNamespace:
                     after = point_type()
                     for axis in range(dims):
                         after[axis] = position[axis] - real(cell[axis])
+                    total = grad_points[n]
                     for corner in range(corners):
-                        place = start + level[0] + entry_of(cell, corner, level)
-                        along = scale * wp.dot(values[place], grad)
+                        along = wp.dot(values[start + level[0] + entry_of(cell, corner, level)], grad)
                         for axis in range(dims):
                             # the derivative of this axis's share is +1 or -1; the other shares stay
-                            slope = wp.where(((corner >> axis) & 1) == 1, real(1.0), real(-1.0))
+                            slope = wp.where(((corner >> axis) & 1) == 1, along, -along)
                             for other in range(dims):
                                 if other != axis:
-                                    share = wp.where(((corner >> other) & 1) == 1, after[other], real(1.0) - after[other])
-                                    slope *= share
-                            total[axis] = total[axis] + slope * along
-            grad_points[n] = total
+                                    slope *= wp.where(((corner >> other) & 1) == 1, after[other], real(1.0) - after[other])
+                            total[axis] = total[axis] + slope
+                    grad_points[n] = total
 
     return SimpleNamespace(
         encode=encode, encode_backward=encode_backward, encode_backward_points=encode_backward_points,

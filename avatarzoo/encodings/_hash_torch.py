@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import product
+from operator import mul, xor
 
 import torch
 from torch import Tensor
@@ -22,39 +24,36 @@ def encode(points: Tensor, values: Tensor, layout: Layout, table: Tensor | None)
     Returns:
         N,levels*C.
     """
-    flat = values.reshape(-1, values.shape[-1])
-    first = 0 if table is None else table * layout.entries
-    return torch.cat([_interpolate(points, flat, first, level) for level in layout.levels], dim=1)
+    entries = values.split([level.size for level in layout.levels], dim=1)
+    each = [_interpolate(points, mine, level, table) for mine, level in zip(entries, layout.levels, strict=True)]
+    return torch.cat(each, dim=1)
 
 
-def _interpolate(points: Tensor, flat: Tensor, first: Tensor | int, level: Level) -> Tensor:
+def _interpolate(points: Tensor, values: Tensor, level: Level, table: Tensor | None) -> Tensor:
     position = points * level.scale + 0.5
     cell = position.detach().floor()
-    after = position - cell  # share of the vertex after the point, per axis; that of the one before is 1 - after
-    features = flat.new_zeros(len(points), flat.shape[1])
-    for corner in product((0, 1), repeat=points.shape[1]):
-        weight = torch.ones_like(after[:, 0])
-        for axis, bit in enumerate(corner):
-            weight = weight * (after[:, axis] if bit else 1 - after[:, axis])
-        vertex = cell.long() + torch.tensor(corner, device=cell.device)
-        features = features + weight[:, None] * flat[first + level.offset + entry(vertex, level)]
-    return features
+    after = (position - cell)[:, None]  # share of the vertex after the point, per axis; that of the one before is 1 - after
+    corner = torch.tensor(list(product((0, 1), repeat=points.shape[1])), device=points.device)  # K,D
+    share = torch.where(corner == 1, after, 1 - after)
+    weight = reduce(mul, share.unbind(-1))  # N,K
+    place = entry(cell.long()[:, None] + corner, level)
+    if table is not None:
+        place = place + table[:, None] * level.size
+    return (weight[..., None] * values.reshape(-1, values.shape[-1])[place]).sum(1)
 
 
 def entry(vertex: Tensor, level: Level) -> Tensor:
     """Return the entry of each vertex inside its level.
 
     Args:
-        vertex: N,D int64.
+        vertex: ...,D int64.
         level: of the grid.
 
     Returns:
-        N int64 in 0..size-1.
+        ... int64 in 0..size-1.
     """
-    index = torch.zeros_like(vertex[:, 0])
-    for axis in range(vertex.shape[1]):
-        if level.hashed:
-            index = index ^ (vertex[:, axis] * PRIMES[axis])
-        else:
-            index = index + vertex[:, axis] * level.resolution**axis
+    if level.hashed:
+        index = reduce(xor, (x * prime for x, prime in zip(vertex.unbind(-1), PRIMES, strict=False)))
+    else:
+        index = sum(x * level.resolution**axis for axis, x in enumerate(vertex.unbind(-1)))
     return (index & 0xFFFFFFFF) % level.size  # as 32-bit unsigned arithmetic wraps

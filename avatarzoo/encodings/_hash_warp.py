@@ -50,7 +50,7 @@ class _Encode(torch.autograd.Function):
             grad_values = torch.zeros_like(values)
             _per_level(made.encode_backward, [*arrays, grad], layout, points, _wrap(grad_values, made.entry))
         if ctx.needs_input_grad[0]:
-            grad_points = torch.empty_like(points)
+            grad_points = torch.zeros_like(points)
             inputs = [*arrays, _wrap(values, made.entry), grad]
             _per_block(made.encode_backward_points, inputs, layout, points, _wrap(grad_points, made.point))
         return grad_points, grad_values, None, None
