@@ -104,7 +104,6 @@ def _bench_speed(words: list[str]) -> None:
     lists: dict[str, Any] = {
         key: split_list(said.pop(key)) for key in ("recipes", "dtype", "what", "pixels", "avatars") if key in said
     }
-    lists |= {key: [int(value) for value in lists[key]] for key in ("pixels", "avatars") if key in lists}
     if "dtype" in lists:
         lists["dtypes"] = lists.pop("dtype")
     bench_speed(**lists, **said, overrides=data)

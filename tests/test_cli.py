@@ -121,6 +121,24 @@ def test_render_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyP
     assert calls[1][1] == {"overrides": [], "source": None, "yaw": 180, "pitch": 0, "framing": "camera"}
 
 
+def test_bench_speed_reads_lists_and_overrides_of_the_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = fake(monkeypatch, "avatarzoo.benchmark.bench_speed", "bench_speed", None)
+    words = [
+        "bench-speed",
+        "recipes=dam,pica_full",
+        "pixels=2000",
+        "dtype=float32",
+        "repeat=3",
+        "data.seed=2",
+        "out=a b.json",
+    ]
+    assert cli.main(words) == 0
+    expected = {"recipes": ["dam", "pica_full"], "pixels": ["2000"], "dtypes": ["float32"], "repeat": 3, "out": "a b.json"}
+    assert calls == [((), expected | {"overrides": ["data.seed=2"]})]
+    assert cli.main(["bench-speed", "avatars=1,5", "what=object"]) == 0
+    assert calls[1] == ((), {"avatars": ["1", "5"], "what": ["object"], "overrides": []})
+
+
 def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def stop(words: list[str]) -> None:
         raise KeyboardInterrupt

@@ -58,6 +58,7 @@ def test_a_command_is_accepted(page: str, command: str, desk: Path, monkeypatch:
         ("avatarzoo.fit", "fit"),
         ("avatarzoo.benchmark.score", "score"),
         ("avatarzoo.rendering", "render"),
+        ("avatarzoo.benchmark.bench_speed", "bench_speed"),
     ):
         stand_in = types.ModuleType(module)
         setattr(stand_in, name, record)
@@ -65,7 +66,7 @@ def test_a_command_is_accepted(page: str, command: str, desk: Path, monkeypatch:
     if verb == "fit" and any(word.startswith("resume=") for word in words):
         resumed = config.load("pica_full").to_yaml()
         monkeypatch.setattr(config, "run_config", lambda run: config.from_yaml(resumed))
-    if verb in ("fit", "test", "render"):
+    if verb in ("fit", "test", "render", "bench-speed"):
         monkeypatch.setenv("AVATARZOO_DEBUG", "1")  # an error shows itself whole
         assert cli.main([verb, *words]) == 0
         assert called

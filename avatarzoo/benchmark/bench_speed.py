@@ -34,8 +34,8 @@ def bench_speed(
     threads: int = 1,
     repeat: int = 15,
     what: Sequence[str] = WHAT,
-    pixels: Sequence[int] = speed.PIXELS,
-    avatars: Sequence[int] = (1, 2, 3, 4, 5),
+    pixels: Sequence[int | str] = speed.PIXELS,
+    avatars: Sequence[int | str] = (1, 2, 3, 4, 5),
     device: str = "cpu",
     overrides: Sequence[str] = (),
     out: str | Path | None = None,
@@ -61,14 +61,18 @@ def bench_speed(
     Raises:
         ConfigError: an unknown value, or a recipe whose work does not part into halves.
     """
-    for name, known in ((d, speed.DTYPES) for d in dtypes):
-        if name not in known:
-            raise ConfigError(f"dtype={name} is not known.{did_you_mean(name, known)}")
+    if not recipes:
+        raise ConfigError("recipes= is empty; name at least one recipe.")
+    for name in dtypes:
+        if name not in speed.DTYPES:
+            raise ConfigError(f"dtype={name} is not known.{did_you_mean(name, speed.DTYPES)}")
     for name in what:
         if name not in WHAT:
             raise ConfigError(f"what={name} is not known.{did_you_mean(name, WHAT)}")
-    if threads < 1 or repeat < 1 or min(pixels) < 1 or min(avatars) < 1:
-        raise ConfigError("threads, repeat, pixels and avatars are 1 or more.")
+    threads, repeat = _count("threads", threads), _count("repeat", repeat)
+    pixels, avatars = [_count("pixels", n) for n in pixels], [_count("avatars", n) for n in avatars]
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise ConfigError(f"device={device} is not here; give {'cpu or cuda' if torch.cuda.is_available() else 'cpu'}.")
     where, before = torch.device(device), torch.get_num_threads()
     resolved = {name: configs.load(name, [f"scale={scale}", *(overrides or LITTLE)]).resolved for name in recipes}
     summary = _summary(resolved)
@@ -99,6 +103,13 @@ def bench_speed(
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def _count(name: str, value: Any) -> int:
+    """Read a whole number of at least 1."""
+    if not str(value).isdecimal() or int(value) < 1:
+        raise ConfigError(f"{name}={value} is no whole number of at least 1.")
+    return int(value)
 
 
 def _summary(resolved: Mapping[str, Mapping[str, Any]]) -> Any:

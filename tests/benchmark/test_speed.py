@@ -120,7 +120,9 @@ SMALL = ["data.image_height=32", "data.train_frames=2", "data.test_frames=1", "d
     [
         ({"dtypes": ["float16"]}, "dtype=float16 is not known"),
         ({"what": ["objects"]}, "Did you mean 'object'"),
-        ({"repeat": 0}, "are 1 or more"),
+        ({"repeat": 0}, "repeat=0 is no whole number of at least 1"),
+        ({"pixels": ["many"]}, "pixels=many is no whole number"),
+        ({"device": "tpu"}, "device=tpu is not here"),
         ({"recipes": ["static_texture"]}, "StaticTexture has no work per object"),
         ({"recipes": ["dam", "static_texture"], "overrides": [*SMALL, "data.texture_size=512"]}, "has no work per object"),
     ],
