@@ -1,6 +1,13 @@
-"""A record that fits the schema."""
+"""A record that fits the schema, and folders as scoring leaves them."""
 
 from __future__ import annotations
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+from PIL import Image
 
 
 def summary() -> dict:
@@ -48,3 +55,33 @@ def record() -> dict:
         "timing": {"device": "cpu", "render_ms_per_image": 1.0, "batch_size": 1, "images": 2},
         "versions": {"avatarzoo": "0", "python": "3", "torch": "2"},
     }
+
+
+VIEWS = {"Front": "c1", "Left": "c2"}
+
+
+def scored_run(folder: Path, recipe: str = "wave", seed: int = 0, mse: float = 20.0, **changes: object) -> Path:
+    """Write what scoring a run leaves: records under two protocols, pictures of two cameras, and what was to be seen.
+
+    The MSE of views is the overall one plus 1 and minus 1; of three expressions plus 0, 4 and 2.
+    """
+    made = record()
+    made |= {"recipe": recipe, "config": {"seed": seed, "recipe": recipe, "trainer": {"max_steps": 10}}, **changes}
+    made["checkpoint_sha256"] = hashlib.sha256(str(folder).encode()).hexdigest()
+    region = made["metrics"]["regions"]
+
+    def values(number: float) -> dict:
+        return summary() | {"mse": number, "psnr": 48.1308 - 10 * math.log10(number)}
+
+    made["metrics"]["overall"] = values(mse)
+    made["metrics"]["views"] = {v: values(mse + d) | {"regions": region} for v, d in (("Front", 1), ("Left", -1))}
+    made["metrics"]["cameras"] = {VIEWS[v]: values(mse + d) for v, d in (("Front", 1), ("Left", -1))}
+    made["metrics"]["frames"] = {f"S/00{f}": values(mse + d) for f, d in enumerate((0, 4, 2))}
+    records = [{**made, "protocol": {**made["protocol"], "id": name}} for name in ("tracked-v1", "rasterised-v1")]
+    for camera in VIEWS.values():
+        for kind, level in (("predictions", 91 + int(mse)), ("truth", 120)):
+            path = folder / kind / "S" / camera / "001.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (30, 40), (level, level // 2, 50)).save(path)
+    (folder / "record.json").write_text(json.dumps(records))
+    return folder / "record.json"

@@ -135,6 +135,6 @@ def best(column: Column, rows: Sequence[Row]) -> Row | None:
         rows: to choose from.
     """
     known = [(value.mean, index) for index, row in enumerate(rows) if (value := column.value(row)) is not None]
-    if not column.better or len(known) < 2:
+    if not column.better or len({number for number, _ in known}) < 2:
         return None
     return rows[(min if column.better == "low" else max)(known)[1]]

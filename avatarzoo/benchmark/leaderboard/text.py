@@ -102,4 +102,4 @@ def csv_text(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: 
 
 def guard(value: object) -> object:
     """Keep a spreadsheet from reading text of a record as a formula."""
-    return "'" + value if isinstance(value, str) and value[:1] in "=@+\t\r" else value
+    return "'" + value if isinstance(value, str) and value.startswith(("=", "@", "+", "\t", "\r")) else value

@@ -53,10 +53,11 @@ def upload(
             run.log(_group(wandb, group, key, speeds))
         if failures:
             run.summary["failed"] = failures_in_words(failures)
+        records = [e.record for g in groups for row in g.rows for e in row.entries]
+        file = Path(run.dir) / "records.json"  # among the run's own files too, so that an offline run's folder is whole
+        file.write_text(json.dumps(records, indent=1), encoding="utf-8")
         artifact = wandb.Artifact("records", type="records")
-        with artifact.new_file("records.json", encoding="utf-8") as file:
-            records = [e.record for g in groups for row in g.rows for e in row.entries]
-            json.dump(records, file, indent=1)
+        artifact.add_file(str(file))
         run.log_artifact(artifact)
     finally:
         where = run.url or str(Path(run.dir).parent)
@@ -81,7 +82,8 @@ def _group(wandb: Any, group: Group, key: str, speeds: Speeds | None) -> dict[st
             numbers += [None, None] if value is None else [value.mean, value.spread]
         table.add_data(row.label, row.recipe, " ".join(map(str, row.seeds)), shown, *numbers)
     logged[f"{key}/table"] = table
-    strips = [wandb.Image(truth, caption="what the cameras saw"), *strips] if truth is not None else strips
+    if truth is not None:
+        logged[f"{key}/truth"] = wandb.Image(truth, caption="what the cameras saw")
     if strips:
         logged[f"{key}/pictures"] = strips
     drawn = draw_curves(group)
