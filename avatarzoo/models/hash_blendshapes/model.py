@@ -179,16 +179,13 @@ class HashBlendshapes(Avatar):
         self.register_buffer("union_ready", torch.zeros((), dtype=torch.bool))
 
     def parts(self) -> dict[str, nn.Module]:
-        """Return the parts: tables (where there are any), expression, field, warp."""
-        found: dict[str, nn.Module] = {}
+        """Return the parts: tables, expression, field and warp; one that the recipe does without is empty."""
         shapes = self.blendshapes
-        if shapes.has_tables:
-            found["tables"] = shapes.grid
-        if shapes.unet is not None:
-            found["expression"] = shapes.unet
-        elif shapes.feature_channels:
-            found["expression"] = nn.ParameterList([shapes.static])
-        return found | {"field": self.field} | ({"warp": self.warp} if any(True for _ in self.warp.parameters()) else {})
+        expression = shapes.unet
+        if expression is None:
+            expression = nn.ParameterList([shapes.static] if shapes.feature_channels else [])
+        tables = shapes.grid if shapes.has_tables else nn.Module()
+        return {"tables": tables, "expression": expression, "field": self.field, "warp": self.warp}
 
     def scene(self, batch: HeadBatch) -> Scene:
         """Return anchors, blended tables and features of a batch's meshes."""

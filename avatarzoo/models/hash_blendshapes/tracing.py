@@ -131,14 +131,27 @@ def _evaluate(
     return density.unflatten(0, places.shape), colour.unflatten(0, places.shape), away, offset
 
 
-def draw(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
-    """Render whole pictures, in chunks of rays, front to back with early stop."""
+def occupied_space(model: HashBlendshapes, scene: Scene) -> OccupancyGrid:
+    """Return where a scene's rays have to be sampled: within reach of its anchors and, once there is one, in the union."""
+    if bool(model.union_ready):
+        return model.shell(scene, model.union_resolution) & model.union()
+    return model.shell(scene)
+
+
+def draw(model: HashBlendshapes, batch: HeadBatch, grid: OccupancyGrid | None = None) -> Prediction:
+    """Render whole pictures, in chunks of rays, front to back with early stop.
+
+    Args:
+        model: bound.
+        batch: see ``HashBlendshapes.requires``.
+        grid: where to sample, one grid for all images or one each; None = ``occupied_space``.
+
+    Returns:
+        image, coverage (alpha of one half or more), depth and alpha.
+    """
     camera = batch.view.camera  # type: ignore[union-attr]
     scene = model.scene(batch)
-    grid = model.shell(scene)
-    if bool(model.union_ready):
-        fine = model.shell(scene, model.union_resolution)
-        grid = OccupancyGrid(fine.occupied & model.union().occupied, fine.low, fine.cell)
+    grid = occupied_space(model, scene) if grid is None else grid
     pixels = pixel_grid(camera.size, scene.positions.device)
     images, count = batch.size, len(pixels)
     out = scene.positions.new_zeros(images * count, 5)

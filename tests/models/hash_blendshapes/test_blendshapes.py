@@ -42,7 +42,7 @@ def test_the_published_unet_has_as_many_parameters_as_counted() -> None:
 
 
 def test_blending_tables_is_blending_lookups() -> None:
-    shapes, anchors = make()
+    shapes, _ = make()
     with torch.no_grad():
         shapes.grid.values.normal_()
     weights = torch.randn(2, 40, 3)
