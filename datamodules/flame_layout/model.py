@@ -25,7 +25,7 @@ from avatarzoo.datamodules.procedural.shape import EYE_CENTRE
 from avatarzoo.geometry.skinning import rotation_vector
 from avatarzoo.rigs.arkit import ARKIT_NAMES
 from avatarzoo.rigs.flame import FlameParameters, FlameRig
-from avatarzoo.rigs.flame_file import COLUMNS, EYEBALLS, JOINTS, SHAPES, VERTICES, FlameArrays
+from avatarzoo.rigs.flame_file import COLUMNS, EYEBALLS, JOINTS, SHAPES, VERTICES, FlameArrays, write_flame_file
 
 Array = NDArray[np.float64]
 
@@ -248,16 +248,27 @@ def layout_digest() -> str:
     return total.hexdigest()[:16]
 
 
-def flame_layout_file(folder: Path | None = None) -> Path:
-    """Return the model as a file in FLAME's format, made once and kept in the cache.
+def flame_layout_files(folder: Path | None = None) -> tuple[Path, Path]:
+    """Return the model as a file in FLAME's format and its UVs as an .obj, made once and kept in the cache.
 
     Args:
         folder: of the cache; None = $AVATARZOO_CACHE or ~/.cache/avatarzoo.
     """
-    from avatarzoo.rigs.flame_file import write_flame_file
+    base = (folder or default_folder()) / "flame_layout" / layout_digest()
+    model, uvs = base.with_suffix(".pkl"), base.with_suffix(".obj")
+    if not (model.is_file() and uvs.is_file()):
+        built = FlameLayout.build()
+        with atomic(uvs) as temporary:
+            temporary.write_text(_obj(built.mesh))
+        with atomic(model) as temporary:
+            write_flame_file(built.arrays, temporary)
+    return model, uvs
 
-    path = (folder or default_folder()) / "flame_layout" / f"{layout_digest()}.pkl"
-    if not path.is_file():
-        with atomic(path) as temporary:
-            write_flame_file(FlameLayout.build().arrays, temporary)
-    return path
+
+def _obj(mesh: LayoutMesh) -> str:
+    """Return the mesh as an .obj, mm."""
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices]
+    lines += [f"vt {u:.8f} {v:.8f}" for u, v in mesh.uvs]
+    for corners, uvs in zip((mesh.triangles + 1).tolist(), (mesh.uv_triangles + 1).tolist(), strict=True):
+        lines.append("f " + " ".join(f"{a}/{b}" for a, b in zip(corners, uvs, strict=True)))
+    return "\n".join(lines) + "\n"

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
 from avatarzoo.capture import Topology
-from avatarzoo.datamodules.flame_layout.mesh import build_mesh
-from avatarzoo.datamodules.flame_layout.model import EDITION, flame_layout_file
+from avatarzoo.datamodules.flame_layout.model import EDITION, flame_layout_files
 from avatarzoo.datamodules.layout import Frame
-from avatarzoo.datamodules.procedural.head import build_head
 from avatarzoo.datamodules.tracked_videos.video import uv_topology
 from avatarzoo.errors import DataError
 from avatarzoo.rigs.flame import FlameParameters, FlameRig, check_editions, find_flame_file, load_flame, neck_normalised
@@ -39,7 +38,7 @@ def load_model(
         DataError: no model, no UVs, or another edition.
     """
     if (path or os.environ.get("AVATARZOO_FLAME")) == LAYOUT:
-        return load_flame(str(flame_layout_file()), EDITION), build_mesh(build_head()).topology(), flame_layout_file()
+        return _own_model()
     file = find_flame_file(path)
     rig = load_flame(str(file), edition)
     check_editions(rig.edition, tracked, what)
@@ -52,6 +51,13 @@ def load_model(
             "set data.flame_uv=FILE."
         )
     return rig, uv_topology(found, rig.triangles.numpy(), "the FLAME model"), file
+
+
+@cache
+def _own_model() -> tuple[FlameRig, Topology, Path]:
+    file, uvs = flame_layout_files()
+    rig = load_flame(str(file), EDITION)
+    return rig, uv_topology(uvs, rig.triangles.numpy(), "the FLAME layout"), file
 
 
 class PosedFrames:
