@@ -150,9 +150,8 @@ def by_stage(model: HashBlendshapes, summary: Any, args: argparse.Namespace, clo
         stages = {stage: 1000 * s / (args.repeat + 1) for stage, s in clock.seconds.items()}
     stages["compositing and the rest"] = max(0.0, 1000 * total - sum(stages.values()))
     size = batch.view.camera.size
-    print(
-        f"{len(model.anchors)} anchors, {size[1]} x {size[0]} pixels: {1000 * total:.0f} ms, {1 / total:.2f} frames per second"
-    )
+    rate = f"{1000 * total:.0f} ms, {1 / total:.2f} frames per second"
+    print(f"{len(model.anchors)} anchors, {size[1]} x {size[0]} pixels: {rate}")
     for stage, ms in stages.items():
         print(f"  {stage:<28}{ms:>10.2f} ms {100 * ms / sum(stages.values()):>6.1f} %")
     return stages
