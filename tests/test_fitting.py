@@ -32,7 +32,7 @@ def test_fitting_that_was_asked_for_is_recorded(ckpt: Path, tmp_path: Path, monk
     capture = driven.DrivenCapture()
     record = score(ckpt, capture, out=tmp_path / "out", fit_codes=3, device="cpu", quiet=True)[0]
     assert record["test_time_fitting"] == "frame codes: 3 steps of Adam on the test split's own pictures"
-    assert record["test_inputs"] == "pictures"
+    assert record["test_inputs"] == "pictures" and record["data"]["flame_edition"] == "2020"
 
 
 def test_fitting_moves_the_codes_of_these_frames_alone_and_lowers_the_error(

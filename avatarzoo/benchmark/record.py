@@ -93,7 +93,8 @@ def describe_data(capture: Capture, config: Mapping[str, Any], split: str) -> di
         split: that was scored.
     """
     samples = capture.splits[split]
-    return {
+    edition = capture.summary.flame_edition
+    return ({"flame_edition": edition} if edition else {}) | {
         "capture": capture.summary.name,
         "options": without_folders(config),
         "manifest_sha256": sha256_of_manifest(capture.manifest()),
