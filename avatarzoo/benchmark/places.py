@@ -19,8 +19,9 @@ def places(record: Mapping[str, Any]) -> list[str]:
     if not frames:
         return []
     segment, _, frame = frames[len(frames) // 2].rpartition("/")
-    named = {view: {k: v for k, v in values.items() if k != "regions"} for view, values in metrics["views"].items()}
-    # A record names views and cameras apart; a view is the camera with the same numbers.
-    cameras = [next((c for c, v in metrics["cameras"].items() if v == values), None) for values in named.values()]
-    chosen = [c for c in dict.fromkeys(cameras) if c is not None] or sorted(metrics["cameras"])
-    return [f"{segment}/{camera}/{frame}" for camera in chosen[:MOST]]
+    chosen: list[str] = []
+    for values in metrics["views"].values():
+        numbers = {key: value for key, value in values.items() if key != "regions"}
+        # A record names views and cameras apart; a view is the camera with the same numbers.
+        chosen += [c for c, v in metrics["cameras"].items() if v == numbers and c not in chosen][:1]
+    return [f"{segment}/{camera}/{frame}" for camera in (chosen or sorted(metrics["cameras"]))[:MOST]]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from torch import Tensor
+
+from avatarzoo.capture import CaptureSummary
 
 
 class Protocol(ABC):
@@ -17,6 +20,7 @@ class Protocol(ABC):
         pixels_from: which pixels count and where they come from, in words.
         background: what happens to the rest of the picture.
         empty: how a counted pixel that the model leaves empty is scored.
+        nothing: what to say where no pixel counts at all.
     """
 
     registered_name: str
@@ -26,6 +30,7 @@ class Protocol(ABC):
     size: str = "the height the capture is read at (data.image_height); nothing is resized for scoring"
     storage: str = "8-bit sRGB PNG; numbers come from the files"
     averaging: str = "mean over images of per-image values; mse_pooled and psnr_pooled pool all pixels"
+    nothing: str = "no pixel of the scored pictures counts."
     perceptual: str = "lpips 0.1, alex and vgg, inputs in -1..1, spatial map averaged over the counted pixels"
 
     @abstractmethod
@@ -39,6 +44,26 @@ class Protocol(ABC):
         Returns:
             B,1,H,W bool.
         """
+
+    def prepare(self, trained: CaptureSummary) -> None:
+        """Take notice of what the model was trained on; most protocols need not.
+
+        Args:
+            trained: the summary in the checkpoint.
+        """
+        return
+
+    def choose(self, tracked: Tensor, covered: Tensor, footprint: Callable[[], Tensor]) -> Tensor:
+        """Choose the pixels that count, by how finely they see the surface if need be.
+
+        Args:
+            tracked, covered: see ``pixels``.
+            footprint: gives B,1,H,W float32, mm of the tracked surface per pixel, infinite where it is not seen.
+
+        Returns:
+            B,1,H,W bool.
+        """
+        return self.pixels(tracked, covered)
 
     def describe(self) -> dict[str, str]:
         """Return the rules in words, for records and docs."""

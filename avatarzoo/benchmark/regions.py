@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -41,6 +42,41 @@ def draw_tracked(batch: HeadBatch, summary: CaptureSummary, rasterizer: Rasteriz
     raster = rasterizer.rasterize(to_clip(points, camera.K, camera.size), topology.triangles, camera.size)
     uv = rasterizer.interpolate(topology.uvs[None], raster, topology.uv_triangles)
     return raster[:, None, :, :, 3] > 0, uv
+
+
+def draw_footprint(batch: HeadBatch, summary: CaptureSummary, rasterizer: Rasterizer) -> Tensor:
+    """Return how much of the tracked surface a pixel spans: camera depth over focal length.
+
+    Args:
+        batch: with mesh and view.camera.
+        summary: of the capture scored on.
+        rasterizer: see ``fixed_rasterizer``.
+
+    Returns:
+        B,1,H,W float32, mm per pixel; infinite where the mesh is not seen.
+    """
+    camera, topology = batch.view.camera, summary.topology.to(batch.mesh.vertices.device)  # type: ignore[union-attr]
+    points = to_camera(batch.mesh.vertices.float(), *face_to_camera(camera, batch.mesh.head_pose))  # type: ignore[union-attr]
+    raster = rasterizer.rasterize(to_clip(points, camera.K, camera.size), topology.triangles, camera.size)
+    depth = rasterizer.interpolate(points[..., 2:].contiguous(), raster, topology.triangles)[..., 0]
+    return torch.where(raster[..., 3] > 0, depth / focal_length(camera.K)[:, None, None], torch.inf)[:, None]
+
+
+def focal_length(K: Tensor) -> Tensor:
+    """Return the geometric mean of both focal lengths in pixels, one per camera, of B,3,3."""
+    return (K[:, 0, 0] * K[:, 1, 1]).sqrt()
+
+
+def finest_footprint(summary: CaptureSummary) -> float:
+    """Return the finest that a capture's cameras see the neutral face: mm per pixel at the nearest vertex.
+
+    Args:
+        summary: of the capture.
+    """
+    table, pose = summary.cameras, summary.head_pose
+    world = summary.neutral_vertices.float() @ pose[:, :3].T + pose[:, 3]
+    depth = torch.einsum("ci,vi->cv", table.R[:, 2], world) + table.t[:, 2:]
+    return float((depth.amin(dim=1) / focal_length(table.K)).min())
 
 
 def silhouette_ring(mask: Tensor) -> Tensor:

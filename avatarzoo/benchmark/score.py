@@ -90,6 +90,8 @@ def score(
         phase = next(iter(loaded.config["phases"]))
         fitting.fit_codes(model, capture, split, fit_codes, phase=phase, batch_size=batch_size, quiet=quiet)
 
+    for rule in rules:
+        rule.prepare(loaded.summary)
     feed = ZooData(capture, batch_size, workers)
     timing = write_predictions(model, feed, out, split, device, quiet)
     nets, missing = perceptual_nets()
@@ -110,7 +112,8 @@ def score(
     records = []
     for rule in rules:
         metrics = aggregate(scores[rule.registered_name], capture.summary.cameras.views)
-        records.append(make_record(rule, metrics, about_model, about_data, hashes, clock, missing))
+        absent = {} if metrics["overall"]["images"] else {"psnr": f"{rule.registered_name}: {rule.nothing}"}
+        records.append(make_record(rule, metrics, about_model, about_data, hashes, clock, missing | absent))
     shown = set(places(records[0])) if records else set()
     write_truths(capture, out, [s for s in capture.splits[split] if f"{s.segment}/{s.camera}/{s.frame}" in shown])
     write_records(records, out / RECORD)

@@ -13,7 +13,7 @@ from torch import Tensor
 from avatarzoo.batch import HeadBatch
 from avatarzoo.benchmark.predictions import read_prediction
 from avatarzoo.benchmark.protocol import Protocol
-from avatarzoo.benchmark.regions import draw_tracked, fixed_rasterizer, split_regions
+from avatarzoo.benchmark.regions import draw_footprint, draw_tracked, fixed_rasterizer, split_regions
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.errors import DataError
@@ -95,7 +95,7 @@ def score_image(
     """
     truth = (batch.view.image.clamp(0, 1) * 255).round() / 255  # type: ignore[union-attr]  # both sides are 8-bit
     predicted = torch.where(covered, predicted, 0.0)
-    scored = protocol.pixels(tracked[0], covered)
+    scored = protocol.choose(tracked[0], covered, lambda: draw_footprint(batch, summary, fixed_rasterizer()))
     parts = split_regions(scored, *tracked, summary)
     regions = {name: _region(predicted, truth, mask) for name, mask in parts.items()}
     return ImageScore(

@@ -15,6 +15,7 @@ from avatarzoo.datamodules.base import ZooData
 from avatarzoo.metrics import mse255
 
 NAMES = ("tracked-v1", "rasterised-v1")
+ALL = (*NAMES, "closeup-v1")
 
 
 def scores(tmp_path: Path, image: torch.Tensor, coverage: torch.Tensor | None) -> dict[str, dict]:
@@ -72,7 +73,7 @@ def test_equal_masks_make_the_protocols_equal(tmp_path: Path) -> None:
     assert found["tracked-v1"] == found["rasterised-v1"]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_protocols_describe_themselves_and_have_no_options(name: str) -> None:
     rule = registry.build("protocol", name)
     words = rule.describe()
