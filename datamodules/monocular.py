@@ -32,7 +32,7 @@ from avatarzoo.datamodules.tracked_videos.shots import (
     picture_size,
 )
 from avatarzoo.datamodules.tracked_videos.vhap import COLOURS, is_vhap, read_vhap
-from avatarzoo.datamodules.tracked_videos.video import Video
+from avatarzoo.datamodules.tracked_videos.video import MeshTable, Video
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.registry import register
 
@@ -82,7 +82,8 @@ class Monocular(Multiface):
             background: behind the matte: "black", "white", or "random" (a new colour for each look at a training picture;
                 others lie on black). Without mattes the pictures stay as they are.
             camera: of Multiface's layout, where it has several.
-            train_segments, test_segments: of Multiface's layout; None reads split.json.
+            train_segments, test_segments: of Multiface's layout; None reads split.json. Of IMavatar's several videos,
+                test_segments names those that test.
             test_fraction: share of the last frames that test, where a layout has no split of its own.
             val_fraction: of the training frames, set aside evenly for "val".
             flame: FLAME model for layouts of parameters: a file or folder, None for AVATARZOO_FLAME, or "flame_layout" for
@@ -132,7 +133,7 @@ class Monocular(Multiface):
         elif kind == "vhap":
             video = read_vhap(folder, flame, flame_edition, flame_uv, cy_origin, composited_on, test_fraction)
         else:
-            video = read_imavatar(folder, flame, flame_edition, flame_uv, pixel_centres, test_fraction)
+            video = read_imavatar(folder, flame, flame_edition, flame_uv, pixel_centres, test_fraction, test_segments)
         self.layout, self.mesh, self.background, self.depth = video, video.surface, background, depth  # type: ignore
         self.image_height, self.texture_size, self.memory_mb = image_height, texture_size, memory_mb
         self.cameras = self.test_cameras = self.texture_cameras = list(video.cameras)
@@ -179,6 +180,8 @@ class Monocular(Multiface):
         video: Video = self.layout  # type: ignore[assignment]
         inventory = self.inventory
         self._check_presence()
+        if isinstance(video.surface, MeshTable):
+            video.surface.store(self.folder, track)
         for frame in track(inventory.all_frames(), "Checking meshes"):
             try:
                 self.mesh.vertices(frame)
@@ -221,7 +224,8 @@ class Monocular(Multiface):
         first = self.inventory.splits["train"][0]
         frame, index = (first.segment, first.frame), self._ids["camera"][first.camera]
         pose = self.mesh.poses[frame].astype(np.float64)
-        world = self.mesh.vertices(frame).astype(np.float64) @ pose[:, :3].T + pose[:, 3]
+        vertices = self.mesh.vertices(frame).astype(np.float64)
+        world = vertices @ pose[:, :3].T + pose[:, 3]
         local = world @ table.R[index].double().numpy().T + table.t[index].double().numpy()
         pixels = local @ table.K[index].double().numpy().T
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -234,7 +238,7 @@ class Monocular(Multiface):
                 "(x right, y down, z forward). The layout's units or axes are not those of docs/data/monocular.md; check "
                 "data.layout, and for VHAP data.cy_origin."
             )
-        if (local @ [0.0, 1.0, 0.0])[world[:, 1].argmax()] > local[:, 1].mean():
+        if local[vertices[:, 1].argmax(), 1] > local[:, 1].mean():
             log.warning("%s: the head is upside down in camera %r.", self.layout.root, first.camera)
 
     def _average_textures(self, stored: tuple[int, int]) -> TextureStore:

@@ -8,6 +8,7 @@ rotation in the neck; geometry four times as large as FLAME's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ from avatarzoo.datamodules.tracked_videos.video import (
     pose_seen,
 )
 from avatarzoo.datamodules.trackers.arrays import expressions, load_json, person, rows, vector
-from avatarzoo.errors import DataError
+from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.rigs.flame import FlameParameters
 
 CAMERA = "camera"
@@ -49,6 +50,7 @@ def read_imavatar(
     uv: str | None = None,
     pixel_centres: str = "imavatar",
     test_fraction: float = 0.1,
+    test_segments: Sequence[str] | None = None,
 ) -> Video:
     """Read the layout.
 
@@ -56,12 +58,17 @@ def read_imavatar(
         root: a video's folder, or the folder of several, which become segments.
         flame, edition, uv: the model, as in ``flame_mesh.load_model``.
         pixel_centres: "imavatar" (centres at integers) or "pointavatar" (at halves): whose reading of K the tracking meant.
-        test_fraction: share of the last frames of each video that test.
+        test_fraction: share of the last frames of each video that test, where no video is named to test.
+        test_segments: videos that test; the others train.
 
     Raises:
         DataError: a file or key is missing or wrong.
     """
     folders = [root] if (root / FILE).is_file() else sorted(p.parent for p in root.glob(f"*/{FILE}"))
+    names = [folder.name for folder in folders]
+    for name in test_segments or ():
+        if name not in names:
+            raise ConfigError(f"data.test_segments names {name!r}.{did_you_mean(str(name), names)}")
     rig, topology, model = load_model(flame, edition, uv, f"{root / FILE}", "2020")
     shots, where_from, seen = {}, {}, {}
     codes: list[np.ndarray] = []
@@ -93,7 +100,10 @@ def read_imavatar(
                 K = _intrinsics(content, picture, str(file), HALF_PIXEL[pixel_centres])
                 camera = fixed_camera(CAMERA, K)
                 shape = vector(content, "shape_params", (100, 300), str(file))
-        count = max(1, round(len(here) * test_fraction)) if len(folders) == 1 or test_fraction else 0
+        if test_segments is None:
+            count = max(1, round(len(here) * test_fraction))
+        else:
+            count = len(here) if folder.name in test_segments else 0
         split["train"] += here[: len(here) - count]
         split["test"] += here[len(here) - count :]
         frames += here

@@ -7,11 +7,13 @@ corner form; colours are straight, alpha is beside them. Meshes are not FLAME's 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from avatarzoo.datamodules.base import Sample
+from avatarzoo.datamodules.cache import atomic, digest, stamps
 from avatarzoo.datamodules.formats import read_text
 from avatarzoo.datamodules.layout import Frame
 from avatarzoo.datamodules.tracked_videos.video import (
@@ -111,30 +113,67 @@ def _expressions(frames: list[Frame], codes: dict[Frame, Path]) -> FlameParamete
 
 
 class ObjFrames:
-    """Vertices of one .obj per frame, in metres on disk, kept once read."""
+    """Vertices of one .obj per frame, in metres on disk; parsed once into a file that all processes map."""
 
     def __init__(self, files: dict[Frame, Path], count: int) -> None:
         """Keep the files; each has ``count`` vertices."""
         self.files, self.count = files, count
-        self.kept: dict[Frame, np.ndarray] = {}
+        self.row = {frame: i for i, frame in enumerate(files)}
+        self._stored: Path | None = None
+        self._map: np.ndarray | None = None
+
+    def __getstate__(self) -> dict:
+        """Leave the mapping out, so that loader processes open their own."""
+        return self.__dict__ | {"_map": None}
+
+    def store(self, folder: Path, track: Callable[[Sequence, str], Iterable]) -> None:
+        """Parse every file into the cache, unless an earlier run did; one that cannot be parsed is left out.
+
+        Args:
+            folder: of the capture's cache.
+            track: progress bar.
+        """
+        path = folder / f"meshes-{digest(self.count, stamps(self.files.values()))[:16]}.npy"
+        if not path.is_file():
+            with atomic(path) as temporary:
+                rows = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(self.files), self.count, 3))
+                for frame in track(list(self.files), "Reading meshes"):
+                    try:
+                        rows[self.row[frame]] = self.parse(frame)
+                    except DataError:
+                        rows[self.row[frame]] = np.nan
+                rows.flush()
+        self._stored, self._map = path, None
 
     def __call__(self, frame: Frame) -> np.ndarray:
         """Return V,3 float32 mm.
 
         Raises:
+            DataError: as ``parse``.
+        """
+        if self._map is None and self._stored is not None and self._stored.is_file():
+            self._map = np.load(self._stored, mmap_mode="r")
+        if self._map is not None:
+            found = np.array(self._map[self.row[frame]])
+            if np.isfinite(found[0, 0]):
+                return found
+        return self.parse(frame)
+
+    def parse(self, frame: Frame) -> np.ndarray:
+        """Return V,3 float32 mm from the frame's file.
+
+        Raises:
             DataError: another number of vertices, or numbers that are no head in metres.
         """
-        if frame not in self.kept:
-            path = self.files[frame]
-            rows = [line.split()[1:4] for line in read_text(path).split("\n") if line.startswith("v ")]
-            try:
-                points = np.array(rows, dtype=np.float64)
-            except ValueError as error:
-                raise DataError(f"{path}: a vertex is not three numbers ({error}).") from error
-            if points.shape != (self.count, 3):
-                raise DataError(f"{path} has {len(points)} vertices; the capture's topology has {self.count}.")
-            size = float(np.ptp(points, axis=0).max())
-            if not 0.05 < size < 1.5:
-                raise DataError(f"{path}: the head is {size:.4g} units large; INSTA's meshes are in metres (about 0.3).")
-            self.kept[frame] = (METRE * points).astype(np.float32)
-        return self.kept[frame]
+        path = self.files[frame]
+        rows = [line.split()[1:4] for line in read_text(path).split("\n") if line.startswith("v ")]
+        try:
+            points = np.array(rows, dtype=np.float64)
+        except ValueError as error:
+            raise DataError(f"{path}: a vertex is not three numbers ({error}).") from error
+        if points.shape != (self.count, 3):
+            raise DataError(f"{path} has {len(points)} vertices; the capture's topology has {self.count}.")
+        size = float(np.ptp(points, axis=0).max())
+        if not 0.05 < size < 1.5:
+            raise DataError(f"{path}: the head is {size:.4g} units large; INSTA's meshes are in metres (about 0.3).")
+        return (METRE * points).astype(np.float32)

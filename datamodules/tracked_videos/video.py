@@ -49,6 +49,11 @@ class MeshTable:
         """Keep the parts; ``vertices`` gives a frame's V,3 float32 mm, face-centric."""
         self.path, self.topology, self.poses, self._vertices = path, topology, poses, vertices
 
+    def store(self, folder: Path, track: Callable) -> None:
+        """Keep what is slow to read in the capture's cache folder; ``track`` is a progress bar."""
+        if hasattr(self._vertices, "store"):
+            self._vertices.store(folder, track)
+
     def vertices(self, frame: Frame) -> np.ndarray:
         """Return a frame's vertices, V,3 float32 mm, face-centric."""
         return self._vertices(frame)

@@ -128,6 +128,17 @@ def test_pointavatar_reads_half_a_pixel_apart(written: dict[str, Path]) -> None:
     np.testing.assert_allclose(found, scene.expected(0) - 0.5, atol=2e-3)
 
 
+def test_videos_of_one_person_are_segments(tmp_path: Path) -> None:
+    for name in ("talk", "turn"):
+        scene.write_imavatar(tmp_path / "head" / name)
+    capture = build(tmp_path / "head", test_segments=["turn"])
+    assert [(s.segment, s.frame) for s in capture.splits["train"]] == [("talk", f"00000{i}") for i in (1, 2, 3)]
+    assert {s.segment for s in capture.splits["test"]} == {"turn"}
+    assert len(build(tmp_path / "head", test_fraction=0.34).splits["test"]) == 2
+    with pytest.raises(ConfigError, match="'turn'"):
+        build(tmp_path / "head", test_segments=["turm"])
+
+
 def edit(path: Path, change) -> None:
     content = json.loads(path.read_text())
     change(content)
