@@ -46,7 +46,7 @@ class TextureLoss(LossTerm):
     def bind(self, summary: CaptureSummary) -> None:
         """Take the unit and the topology."""
         self.std = summary.spread(self.unit, "loss term 'texture'")
-        self.topology = summary.topology
+        self.topology, self.triangles = summary.topology, summary.topology.triangles
         self._charts = {}
 
     def __call__(self, prediction: Prediction, batch: HeadBatch) -> Tensor:
@@ -70,7 +70,9 @@ class TextureLoss(LossTerm):
         Returns:
             B,N,3 colours and B,N bool, which are seen.
         """
-        triangles = self.topology.triangles.to(chosen.device)
+        if self.triangles.device != chosen.device:
+            self.triangles = self.triangles.to(chosen.device)
+        triangles = self.triangles
         corners = triangles.long()[points.triangle[chosen]]
         view, mesh = batch.view, batch.mesh
         where = (mesh.vertices, triangles, corners, points.weights[chosen])
@@ -80,7 +82,7 @@ class TextureLoss(LossTerm):
         """Return the charts' texels as places in a flattened texture, and their points on the mesh."""
         size = texture.shape[-1]
         if size not in self._charts:
-            charts = rasterize_charts(self.topology.to("cpu"), size, self.rasterizer)
+            charts = rasterize_charts(self.topology, size, self.rasterizer)
             self._charts[size] = (charts.covered.flatten().nonzero()[:, 0], charts.points)
         place, points = self._charts[size]
         if place.device != texture.device:
