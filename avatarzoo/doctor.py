@@ -61,6 +61,7 @@ def examine() -> list[tuple[str, list[Finding]]]:
         "versions": _versions,
         "devices": _devices,
         "rasterizers": _rasterizers,
+        "hash grids": _hash_grids,
         "files": _files,
         "caches": _caches,
         "plug-ins": _plugins,
@@ -122,6 +123,11 @@ def _rasterizers() -> Iterator[Finding]:
     for name in registry.names("rasterizer"):
         why = registry.get("rasterizer", name).available()
         yield Finding(name, ABSENT if why else GOOD, why or registry.summary_line(registry.get("rasterizer", name)))
+
+
+def _hash_grids() -> Iterator[Finding]:
+    for name, why in registry.get("encoding", "hash_grid").backends().items():
+        yield Finding(f"hash_grid on {name}", ABSENT if why else GOOD, why or f"encoding.backend={name}")
 
 
 def _files() -> Iterator[Finding]:

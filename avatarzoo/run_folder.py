@@ -99,7 +99,6 @@ def announce(
     device = trainer.strategy.root_device
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     where = f"{trainer.world_size} x {where}" if trainer.world_size > 1 else where
-    rasterizer = (config.get("rasterizer") or {}).get("name", "none")
     end = [f"{module.max_steps:,} steps"] if module.max_steps is not None else []
     end += [f"{module.max_time:.0f} s"] if module.max_time else []
     lines = [
@@ -109,7 +108,7 @@ def announce(
         + " pictures",
         f"model       {config['model']['name']}, {sum(counts.values()):,} parameters: "
         + ", ".join(f"{name} {count:,}" for name, count in counts.items()),
-        f"runs on     {where}, precision {trainer.precision}, rasterizer {rasterizer}",
+        f"runs on     {where}, precision {trainer.precision}, {backends(config)}",
         f"until       {' or '.join(end)}",
         f"run         {run}",
     ]
@@ -123,6 +122,17 @@ def announce(
     if capture.skipped:
         lines.append(f"skipped     {len(capture.skipped)} bad frames, first {capture.skipped[0]}")
     print("\n".join(lines), flush=True)
+
+
+def backends(config: Mapping[str, Any]) -> str:
+    """Return what draws, and on what the parts that have several backends run.
+
+    Args:
+        config: resolved.
+    """
+    found = ["rasterizer " + (config.get("rasterizer") or {}).get("name", "none")]
+    nodes = [node for node in config.values() if isinstance(node, Mapping) and "backend" in node]
+    return ", ".join(found + [f"{node['name']} on {node['backend']}" for node in nodes])
 
 
 def conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module: ZooModule) -> None:

@@ -38,7 +38,7 @@ def commands() -> list[tuple[str, str]]:
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files the how-to pages tell people to write."""
     how_to = ROOT / "docs" / "how-to"
-    for page, name in (("encoding", "my_waves.py"), ("data", "my_capture.py"), ("model", "my_avatar.py")):
+    for page, name in (("add-an-encoding", "my.py"), ("data", "my_capture.py"), ("model", "my_avatar.py")):
         (tmp_path / name).write_text(blocks(how_to / f"{page}.md", "python")[0])
     (tmp_path / "my_recipe.yaml").write_text(blocks(how_to / "recipe.md", "yaml")[0])
     monkeypatch.chdir(tmp_path)
@@ -83,12 +83,18 @@ def test_there_are_commands_to_check() -> None:
 def test_the_encoding_of_the_how_to_page_encodes(desk: Path) -> None:
     import torch
 
-    registry.load_plugin_file(desk / "my_waves.py")
-    encoding = registry.build("encoding", {"name": "my_waves", "bands": 3}, 2)
-    points = torch.rand(5, 2)
-    expected = torch.sin(torch.pi * points[:, 1] * 2.0**2)  # the last of (u, v) x (1, 2, 4)
-    assert encoding(points).shape == (5, encoding.out_dim)
+    from avatarzoo.build import build_model
+
+    lines = [line for line in (desk / "my.py").read_text().splitlines() if line]
+    assert len(lines) == 10
+    resolved = config.load("pica_full", ["scale=small", "plugins=[my.py]", "encoding=my", "encoding.bands=3"]).resolved
+    model = build_model(resolved)
+    encoding, points = model.encoding, torch.rand(5, 2)
+    assert encoding.config == {"name": "my", "bands": 3}
+    expected = torch.sin(points[:, 1] * 2.0**2)  # the last of (u, v) x (1, 2, 4)
+    assert encoding(points).shape == (5, encoding.out_dim) == (5, 6)
     torch.testing.assert_close(encoding(points)[:, -1], expected)
+    assert model.pixel_decoder.pixel.layers[0].in_features == 4 + 4 + 6
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ import yaml
 from toy import toys  # noqa: F401
 from whole_runs import rows
 
+from avatarzoo import config as configs
 from avatarzoo.errors import ConfigError
 from avatarzoo.fit import fit
-from avatarzoo.run_folder import run_folder
+from avatarzoo.run_folder import backends, run_folder
 
 
 def test_a_new_run_gets_a_folder_of_its_own(tmp_path, monkeypatch):
@@ -40,3 +41,10 @@ def test_a_run_folder_holds_config_versions_metrics_and_the_last_checkpoint(tmp_
         assert words in printed
     assert f"{run}/checkpoints/last.ckpt (12 steps)" in printed
     assert not list(run.rglob("*.partial"))
+
+
+def test_the_backends_that_were_chosen_are_named():
+    assert backends(configs.load("pica_full").resolved) == "rasterizer warp"
+    chosen = configs.load("pica_hash", ["rasterizer=torch", "encoding.backend=torch"]).resolved
+    assert backends(chosen) == "rasterizer torch, hash_grid on torch"
+    assert backends({"model": {"name": "plain"}}) == "rasterizer none"
