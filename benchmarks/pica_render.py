@@ -63,11 +63,11 @@ def main() -> None:
     results["device"] = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "cpu"
 
     latent = torch.zeros(1, 4, 8, 8, device=device)
-    towards = torch.tensor([0.0, 0.0, 1.0], device=device).view(1, 3, 1, 1).expand(1, 3, 8, 8)
+    towards = torch.tensor([0.0, 0.0, 1.0], device=device)[None]
 
     def decode() -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(device.type, torch.bfloat16, enabled=args.dtype == "bfloat16"):
-            maps = model.geometry(latent).float(), model.expression(torch.cat([latent, towards], 1)).float()
+            maps = model.geometry(latent).float(), model.expression_map(latent, towards).float()
         return model.mesh.vertices(maps[0]), maps[1]
 
     with torch.inference_mode():

@@ -42,6 +42,7 @@ class PiCA(Avatar):
         geometry_channels: list[int] = [32, 16, 16, 8],  # noqa: B006 - a schema default, never changed
         expression_channels: list[int] = [32, 16, 16, 8],  # noqa: B006
         code_dim: int = 4,
+        code_limit: float | None = None,
         block: str = "D+",
         upsample: str = "bilinear",
         weight_norm: bool = False,
@@ -67,6 +68,8 @@ class PiCA(Avatar):
             latent_channels, latent_size: the code is latent_channels x latent_size x latent_size.
             geometry_channels, expression_channels: of the blocks before the last; log2(P / latent_size) - 1 of them.
             code_dim: channels of the expression map.
+            code_limit: when given, expression codes are squashed to this range, limit * tanh(code / limit). Codes of 10 and
+                more turn the pixel decoder's sines by whole periods; short runs at high rates diverge (off in the paper).
             block: layout of the decoder blocks (``decoders.BLOCKS``).
             upsample: "bilinear" or "nearest".
             weight_norm: on the decoders' untied convolutions.
@@ -116,6 +119,9 @@ class PiCA(Avatar):
         self.xyz_gradient, self.uv_gradient = xyz_gradient, uv_gradient
         if antialias < 1:
             raise ConfigError(f"model.antialias is a number of samples per pixel and axis, 1 or more, not {antialias}.")
+        if code_limit is not None and not code_limit > 0:
+            raise ConfigError(f"model.code_limit is the largest expression code, above 0, or null, not {code_limit!r}.")
+        self.code_limit = code_limit
         self.antialias, self.channels_last = antialias, channels_last
         self.mean_mesh_rate, self.mean_mesh_fraction = mean_mesh_rate, mean_mesh_fraction
 
@@ -171,8 +177,8 @@ class PiCA(Avatar):
         camera, pose = batch.view.camera, batch.mesh.head_pose
         position_map = self.geometry(code).float()
         with torch.autocast(code.device.type, enabled=False):
-            direction = view_vector(camera, pose)[:, :, None, None].expand(-1, -1, *code.shape[2:])
-        expression_map = self.expression(torch.cat([code, direction], dim=1))
+            direction = view_vector(camera, pose)
+        expression_map = self.expression_map(code, direction)
         vertices = self.mesh.vertices(position_map)
         with torch.autocast(code.device.type, enabled=False):
             R, t = face_to_camera(camera, pose)
@@ -202,6 +208,20 @@ class PiCA(Avatar):
                 "mesh_triangles": self.mesh.triangles,
             },
         )
+
+    def expression_map(self, code: Tensor, direction: Tensor) -> Tensor:
+        """Decode a code into the map of local expression codes, as it is seen from a direction.
+
+        Args:
+            code: B,4,8,8.
+            direction: B,3 unit vectors from the head to the camera, face-centric.
+
+        Returns:
+            B,C,P,P.
+        """
+        seen = torch.cat([code, direction[:, :, None, None].expand(-1, -1, *code.shape[2:])], dim=1)
+        codes = self.expression(seen)
+        return codes if self.code_limit is None else self.code_limit * torch.tanh(codes / self.code_limit)
 
     def _draw(self, covered: Tensor, uv: Tensor, codes: Tensor, vertices: Tensor, raster: Tensor) -> Tensor:
         # only covered pixels reach the networks: the cost follows what is visible

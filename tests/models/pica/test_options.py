@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fixtures as fx
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,7 @@ def batch() -> HeadBatch:
         {"model__geometry_residual": "none"},
         {"model__mesh": "tracked"},
         {"model__antialias": 2},
+        {"model__code_limit": 2.0},
     ],
     ids=lambda changes: ",".join(changes),
 )
@@ -47,6 +49,22 @@ def test_channels_last_changes_the_order_in_memory_only(batch: HeadBatch) -> Non
     ordered.load_state_dict(plain.state_dict())
     torch.testing.assert_close(ordered.render(batch).image, plain.render(batch).image, atol=1e-4, rtol=0)
     assert ordered.geometry.last.conv.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_expression_codes_are_squashed_to_their_limit(batch: HeadBatch, monkeypatch: pytest.MonkeyPatch) -> None:
+    free, limited = fx.lively_pica().eval(), fx.lively_pica(model__code_limit=0.05).eval()
+    limited.load_state_dict(free.state_dict())
+    codes: list[torch.Tensor] = []
+    for model in (free, limited):
+        shade = model.shade
+        monkeypatch.setattr(model, "shade", lambda z, *rest, shade=shade: (codes.append(z), shade(z, *rest))[1])
+        model.render(batch)
+    raw, squashed = (z.double().numpy() for z in codes)
+    assert abs(raw).max() > 0.05 >= abs(squashed).max()
+    e = np.exp(2 * raw / 0.05)  # tanh x = 1 - 2 / (exp(2 x) + 1)
+    np.testing.assert_allclose(squashed, 0.05 * (1 - 2 / (e + 1)), atol=1e-7)
+    with pytest.raises(ConfigError, match="code_limit is the largest expression code"):
+        fx.lively_pica(model__code_limit=0.0)
 
 
 def test_antialiasing_weighs_pixels_by_their_covered_share(batch: HeadBatch) -> None:
