@@ -17,6 +17,12 @@ BACKENDS = {
     "torch": _hash_torch.encode,
     "tinycudann": _hash_tinycudann.encode,
 }
+#: each says why its backend cannot be used here; asked one by one, because Warp takes a second to start
+REASONS = {
+    "warp": lambda: why_unavailable(),
+    "torch": lambda: None,
+    "tinycudann": lambda: _hash_tinycudann.why_unavailable(),
+}
 
 
 @register("encoding", "hash_grid")
@@ -75,7 +81,7 @@ class HashGrid(Encoding):
             raise ConfigError(f"encoding.growth is at least 1, not {growth}.")
         if backend not in BACKENDS:
             raise ConfigError(f"There is no encoding.backend called {backend!r}.{did_you_mean(backend, BACKENDS)}")
-        reason = self.backends()[backend]
+        reason = REASONS[backend]()
         if reason:
             raise BackendError(f"encoding.backend={backend} cannot be used: {reason}")
         if growth is None:
@@ -89,7 +95,7 @@ class HashGrid(Encoding):
     @classmethod
     def backends(cls) -> dict[str, str | None]:
         """Return the backends by name, with None, or a sentence saying why it cannot be used here and how to get it."""
-        return {"warp": why_unavailable(), "torch": None, "tinycudann": _hash_tinycudann.why_unavailable()}
+        return {name: reason() for name, reason in REASONS.items()}
 
     def forward(self, points: Tensor, table: Tensor | None = None) -> Tensor:
         """Encode points.

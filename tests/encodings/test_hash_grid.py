@@ -298,3 +298,20 @@ def test_the_twin_s_entries_stay_inside_a_level() -> None:
     for level in (Level(4.0, 5, 0, 128, False), Level(4.0, 5, 0, 64, True), Level(0.0, 1, 0, 1, True)):
         found = _hash_torch.entry(vertices, level)
         assert ((found >= 0) & (found < level.size)).all()
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_gpu_gives_what_the_cpu_gives(dims: int) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    here, table = grid(dims, tables=3), torch.arange(300) % 3
+    there = grid(dims, tables=3).cuda()
+    results = []
+    for encoding, device in ((here, "cpu"), (there, "cuda")):
+        points = draw(300, dims).to(device).requires_grad_()
+        features = encoding(points, table.to(device))
+        features.square().sum().backward()
+        results.append([t.detach().cpu() for t in (features, encoding.values.grad, points.grad)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-4 * float(a.abs().max()))
