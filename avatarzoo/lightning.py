@@ -204,7 +204,10 @@ class ZooModule(L.LightningModule):
                 prediction = self.model.predict(piece, phase.name, carry)
                 per_image = self._evaluate(phase, prediction, piece)
                 weighted = [t.weight_at(moment) * per_image[t.key].mean() for t in phase.terms]
-                self.manual_backward(sum(weighted[1:], weighted[0]) * (piece.size / batch.size))
+                total = sum(weighted[1:], weighted[0]) * (piece.size / batch.size)
+                # Lightning runs the step under autocast; the gradient's own operations keep the types of the forward pass.
+                with torch.autocast(self.device.type, enabled=False):
+                    self.manual_backward(total)
             predictions.append(detach(prediction) if len(pieces) > 1 else prediction)
             values.append({key: value.detach() for key, value in per_image.items()})
         parameters = [p for p in self.trained(phase) if p.grad is not None]

@@ -208,6 +208,31 @@ def test_bf16_trains_and_terms_see_float32(tmp_path, monkeypatch):
     same(a, b, 0.05)
 
 
+def test_gradients_are_not_computed_under_autocast(tmp_path, monkeypatch):
+    """A backward pass under autocast would round what float32 islands, such as the Laplacian, computed exactly."""
+    seen = []
+
+    class Island(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            seen.append((torch.is_autocast_enabled("cpu"), (gradient @ gradient.T).dtype))
+            return gradient
+
+    original = toy.L2.__call__
+
+    def through_island(self, prediction, batch):
+        prediction.image = Island.apply(prediction.image.flatten(1)).reshape(prediction.image.shape)
+        return original(self, prediction, batch)
+
+    monkeypatch.setattr(toy.L2, "__call__", through_island)
+    run(toy.single(trainer__precision="bf16-mixed", trainer__max_steps=2), tmp_path)
+    assert seen == [(False, torch.float32)] * 2
+
+
 def test_the_end_of_the_run_is_the_earlier_of_steps_and_time():
     module = make(toy.single(trainer__max_steps=100, trainer__max_time="00:01:40")).module
     module._elapsed_before = 25.0
