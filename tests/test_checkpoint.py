@@ -40,8 +40,14 @@ def test_a_file_or_its_run_gives_the_model_back(saved):
     assert checkpoint.read_config(path) == toy.config()
 
 
-def test_what_is_no_checkpoint_is_refused(saved, tmp_path):
+def test_what_is_no_checkpoint_is_refused(saved, tmp_path, monkeypatch):
     path, content, _ = saved
+    (tmp_path / "runs" / "pica" / "now" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "runs" / "pica" / "now" / "checkpoints" / "last.ckpt").touch()
+    monkeypatch.chdir(tmp_path)
+    hint = r"no checkpoint or run at runs/pica/nwo\. Did you mean 'runs/pica/now'\? The newest runs here: runs/pica/now\."
+    with pytest.raises(ConfigError, match=hint):
+        checkpoint.find("runs/pica/nwo")
     with pytest.raises(ConfigError, match="no checkpoint or run at"):
         checkpoint.load(tmp_path / "nothing")
     (tmp_path / "empty").mkdir()

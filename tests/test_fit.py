@@ -51,7 +51,7 @@ def test_ctrl_c_finishes_the_step_saves_and_says_how_to_go_on(tmp_path):
     printed = launch(tmp_path, config, signal="interrupt", at=5)
     assert state(tmp_path / "run")["avatarzoo"]["iteration"] == 6
     assert "Stopping after this step" in printed
-    assert f"avatarzoo fit resume={tmp_path / 'run'}" in printed
+    assert f"to resume   avatarzoo fit resume={tmp_path / 'run'}" in printed and "next  " not in printed
 
 
 def test_ctrl_c_leaves_loader_workers_alive(tmp_path):

@@ -192,3 +192,10 @@ def test_tracked_vertices_of_no_triangle_do_not_count() -> None:
     wide = Prediction(extras={"tracked_vertices": torch.cat([batch.mesh.vertices + shift, torch.zeros(2, 1, 3)], 1)})
     batch.mesh.vertices = torch.cat([batch.mesh.vertices, loose.expand(2, 1, 3)], 1)
     torch.testing.assert_close(loss(wide, batch), expected)
+
+
+def test_what_tracked_mesh_keeps_moves_once() -> None:
+    loss = TrackedMeshLoss()
+    loss.bind(fx.summary())
+    loss.move_to(torch.device("meta"))
+    assert loss.mask.device.type == loss.factor.device.type == "meta"

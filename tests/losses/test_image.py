@@ -139,3 +139,11 @@ def test_a_capture_of_one_frame_has_no_texture_std_but_colours() -> None:
     with pytest.raises(DataError, match=r"loss term 'image' divides by the texture_std .* unit .* colour_std"):
         ImageLoss().bind(summary)
     ImageLoss(unit="colour_std").bind(summary)
+
+
+def test_masks_move_once_and_only_those_that_count() -> None:
+    loss = ImageLoss(region_weights={"eyes": 4.0})
+    loss.bind(fx.summary())
+    assert list(loss.masks) == ["eyes"]
+    loss.move_to(torch.device("meta"))
+    assert loss.masks["eyes"].device.type == "meta"
