@@ -119,7 +119,7 @@ def load_entry_points() -> None:
     for point in importlib.metadata.entry_points(group="avatarzoo.plugins"):
         try:
             point.load()
-        except Exception as error:  # a stranger's module may raise anything
+        except (Exception, SystemExit) as error:  # a stranger's module may raise anything
             plugin_errors[point.name] = f"{type(error).__name__}: {error}"
 
 
@@ -143,7 +143,7 @@ def load_plugin_file(path: str | Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"Plug-in {path} failed while it was imported: {type(error).__name__}: {error}") from error
 
 
@@ -172,7 +172,8 @@ def get(kind: str, name: str) -> Any:
     """
     known = names(kind)
     if name not in known:
-        raise ConfigError(f"There is no {kind} called {name!r}.{did_you_mean(str(name), known)}")
+        broken = "".join(f" The plug-in {plugin} could not be loaded: {why}." for plugin, why in plugin_errors.items())
+        raise ConfigError(f"There is no {kind} called {name!r}.{did_you_mean(str(name), known)}{broken}")
     return _components[kind][name]
 
 

@@ -63,10 +63,21 @@ def test_a_command_is_accepted(page: str, command: str, desk: Path, monkeypatch:
         stand_in = types.ModuleType(module)
         setattr(stand_in, name, record)
         monkeypatch.setitem(sys.modules, module, stand_in)
+    from avatarzoo.benchmark.bench import options as bench_options
+    from avatarzoo.benchmark.bench.suite import plan
+    from avatarzoo.benchmark.leaderboard import options as leaderboard_options
+
+    def planned(suite: Any, words: list[str], **how: Any) -> list[Any]:
+        called.append(suite)
+        assert not [p.why_not for p in plan(suite, how["seeds"][:1], how["budget"], words) if p.why_not]
+        return []
+
+    monkeypatch.setattr(bench_options, "bench", planned)
+    monkeypatch.setattr(leaderboard_options, "leaderboard", record)
     if verb == "fit" and any(word.startswith("resume=") for word in words):
         resumed = config.load("pica_full").to_yaml()
         monkeypatch.setattr(config, "run_config", lambda run: config.from_yaml(resumed))
-    if verb in ("fit", "test", "render", "bench-speed"):
+    if verb in ("fit", "test", "render", "bench-speed", "bench", "leaderboard"):
         monkeypatch.setenv("AVATARZOO_DEBUG", "1")  # an error shows itself whole
         assert cli.main([verb, *words]) == 0
         assert called

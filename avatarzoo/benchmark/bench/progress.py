@@ -104,7 +104,7 @@ class BenchProgress:
         if each is None:
             return None
         others = self.runs - self.done - 1
-        return max(0, others) * each + max(each - spent, each * SCORING / 2)
+        return max(0, others) * each + each * (1 - (1 - SCORING) * share)
 
     def end(self, job: Job, trained: bool) -> None:
         """Say how a run ended.

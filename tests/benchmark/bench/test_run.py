@@ -166,10 +166,10 @@ def test_the_time_left_counts_the_other_runs() -> None:
     progress = BenchProgress(4, 100.0, Console(file=io.StringIO()))
     assert progress.left(0.0, 0.0) == pytest.approx(4 * 110)
     progress.done, progress.took = 2, [50.0, 70.0]
-    assert progress.left(0.5, 30.0) == pytest.approx(60 + 30)
+    assert progress.left(0.5, 30.0) == pytest.approx(60 + 60 * 0.55)
     unknown = BenchProgress(2, None, Console(file=io.StringIO()))
     assert unknown.left(0.0, 5.0) is None
-    assert unknown.left(0.5, 50.0) == pytest.approx(110 + 60)
+    assert unknown.left(0.5, 50.0) == pytest.approx(110 + 110 * 0.55)
 
 
 def test_the_newest_row_of_metrics_is_read_while_it_is_written(tmp_path: Path) -> None:
