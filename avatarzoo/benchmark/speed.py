@@ -21,6 +21,7 @@ from avatarzoo.models.base import Avatar, Halves
 
 PIXELS = (200_000, 900_000, 2_700_000)  #: covered pixels at 120, 65 and 18 cm on the paper's headset
 SPACING = 250.0  #: mm between neighbours, as the paper's five avatars stand
+NEAR, FAR = 600.0, 2000.0  #: mm from the camera to one head, and to a row of five that has to fit into the picture
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -185,7 +186,7 @@ def draw(subject: Subject, count: int, side: int) -> int:
     moved = [v + torch.tensor([x, 0.0, 0.0], device=v.device) for (v, _), x in zip(decoded, places, strict=True)]
     size, faces = decoded[0][0].shape[1], len(halves.triangles)
     raster = rasterize(
-        halves, torch.cat(moved, 1), torch.cat([halves.triangles + i * size for i in range(count)]), side, 1200.0
+        halves, torch.cat(moved, 1), torch.cat([halves.triangles + i * size for i in range(count)]), side, FAR
     )
     total = 0
     for i, (vertices, maps) in enumerate(decoded):
@@ -203,9 +204,9 @@ def surface(halves: Halves, vertices: Tensor, pixels: int) -> tuple[Tensor, Tens
     """Return the UVs (N,2) and positions (N,3 mm) of about ``pixels`` pixels of a head seen from 600 mm."""
     side = 256
     for _ in range(3):
-        covered = int((rasterize(halves, vertices, halves.triangles, side, 600.0)[..., 3] > 0).sum())
+        covered = int((rasterize(halves, vertices, halves.triangles, side, NEAR)[..., 3] > 0).sum())
         side = round(side * (pixels / covered) ** 0.5)
-    raster = rasterize(halves, vertices, halves.triangles, side, 600.0)
+    raster = rasterize(halves, vertices, halves.triangles, side, NEAR)
     seen = raster[..., 3] > 0
     uv = halves.rasterizer.interpolate(halves.uvs[None], raster, halves.uv_triangles)[seen]
     return uv, halves.rasterizer.interpolate(vertices, raster, halves.triangles)[seen]
