@@ -32,7 +32,7 @@ def build_model(config: Mapping[str, Any], summary: CaptureSummary | None = None
     if missing:
         name = config["model"]["name"]
         raise ConfigError(f"model {name!r} needs {', '.join(missing)}; name one, e.g. {missing[0]}=NAME.")
-    parts = {kind: config[kind] for kind in (*cls.uses, *cls.may_use) if config.get(kind)}
+    parts = {kind: config[kind] for kind in (*cls.uses, *getattr(cls, "may_use", ())) if config.get(kind)}
     model = registry.build("model", config["model"], parts)
     if summary is not None:
         model.bind(summary)

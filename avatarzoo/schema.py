@@ -186,7 +186,7 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def _check_parts(config: Mapping[str, Any]) -> None:
     name = config["model"]["name"]
     model = registry.get("model", name)
-    uses, may_use = model.uses, model.may_use
+    uses, may_use = model.uses, getattr(model, "may_use", ())  # a plug-in need not derive from Model
     for kind in set(COMPONENTS) - {"model", "data"}:
         if kind in uses and kind not in config:
             raise ConfigError(f"model {name!r} needs {kind}=NAME. Known: {', '.join(registry.names(kind))}.")
