@@ -70,6 +70,7 @@ class CaptureSummary(Group):
         flame_edition: of the FLAME parameters, "" where there are none.
         neutral_frame: that frame's index, as in ``batch.Driving.frame``.
         train_frames: N int64 indices of the training frames, or None where the capture does not say.
+        train_cameras: names of the cameras of the training pictures, or None where the capture does not say.
         head_pose: 3,4 mm, that frame's head pose.
         tables: names of segments, frames, cameras and subjects, as in ``batch.Meta``.
     """
@@ -94,6 +95,7 @@ class CaptureSummary(Group):
     flame_edition: str = ""
     neutral_frame: int = 0
     train_frames: Tensor | None = None
+    train_cameras: list[str] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return nested dicts of tensors, numbers and strings (``torch.load(weights_only=True)`` reads them)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,24 @@ class Capture(ABC):
     @abstractmethod
     def manifest(self) -> dict[str, str]:
         """Return a content hash per file read (or of the generator's settings), for records."""
+
+    def picture_options(self, split: str) -> Mapping[str, Any]:
+        """Return the options that change pictures or cameras of the same files at the same size, for records.
+
+        Leaderboards compare only what was scored with the same ones.
+
+        Args:
+            split: of the capture.
+        """
+        return {}
+
+    def cameras_of(self, split: str) -> list[str]:
+        """Return the names of the cameras that a split has pictures of, sorted.
+
+        Args:
+            split: "train", "val" or "test".
+        """
+        return sorted({sample.camera for sample in self.splits[split]})
 
 
 class SampleStream:

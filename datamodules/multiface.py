@@ -152,6 +152,7 @@ class Multiface(Capture):
         inspection.check_headers(layout, inventory, track(rest, "Checking pictures"), stored)
         self.textures = self._average_textures(stored)
         self.summary = self._summarise()
+        self.summary.train_cameras = self.cameras_of("train")
         if self.skipped:
             log.warning("%d left out (data.on_bad_frame=skip):\n  %s", len(self.skipped), "\n  ".join(self.skipped))
         self._ready = True

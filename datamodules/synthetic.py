@@ -160,6 +160,7 @@ class Synthetic(Capture):
         if self.layout:
             self.flame = torch.load(self.folder / "flame.pt", weights_only=True)
         self.summary = self._summarise()
+        self.summary.train_cameras = self.cameras_of("train")
         self._ready = True
 
     def _make(self) -> None:

@@ -21,7 +21,8 @@ class CloseUp(Protocol):
 
     pixels_from = (
         "raster of the capture's tracked mesh, where a pixel spans less than 0.75 of the surface (mm) that it spans in the "
-        "finest training camera at the nearest vertex of the neutral face; the same for every model"
+        "finest training camera at the nearest vertex of the neutral face (given as finest); the same for models that were "
+        "trained from cameras as fine"
     )
 
     nothing = (
@@ -32,6 +33,7 @@ class CloseUp(Protocol):
     def __init__(self) -> None:
         """Know nothing of the training yet."""
         self.finest: float | None = None
+        self.finest_of = ""
 
     def prepare(self, trained: CaptureSummary) -> None:
         """Measure how finely training saw the face.
@@ -40,6 +42,14 @@ class CloseUp(Protocol):
             trained: the summary in the checkpoint.
         """
         self.finest = finest_footprint(trained)
+        named = trained.train_cameras is not None
+        self.finest_of = "training cameras" if named else "all cameras: the checkpoint does not name those of training"
+
+    def describe(self) -> dict[str, str]:
+        """Return the rules in words, with the finest footprint of training, which they depend on."""
+        if self.finest is None:
+            return super().describe()
+        return super().describe() | {"finest": f"{self.finest:.4g} mm per pixel, of {self.finest_of}"}
 
     def pixels(self, tracked: Tensor, covered: Tensor) -> Tensor:
         """Refuse: pixels alone do not say how near they are.

@@ -100,9 +100,10 @@ def describe_data(capture: Capture, config: Mapping[str, Any], split: str) -> di
         "manifest_sha256": sha256_of_manifest(capture.manifest()),
         "split": split,
         "segments": sorted({s.segment for s in samples}),
-        "cameras": sorted({s.camera for s in samples}),
+        "cameras": capture.cameras_of(split),
         "images": len(samples),
         "picture_size": list(capture.summary.cameras.size),
+        "picture_options": without_folders(dict(capture.picture_options(split))),
         "skipped": without_folders(list(getattr(capture, "skipped", []))),
     }
 

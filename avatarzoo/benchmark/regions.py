@@ -68,15 +68,26 @@ def focal_length(K: Tensor) -> Tensor:
 
 
 def finest_footprint(summary: CaptureSummary) -> float:
-    """Return the finest that a capture's cameras see the neutral face: mm per pixel at the nearest vertex.
+    """Return the finest that training cameras see the neutral face: mm per pixel at the nearest vertex.
 
     Args:
-        summary: of the capture.
+        summary: of the capture; where it does not name its training cameras, all of them count.
+
+    Raises:
+        DataError: a training camera is not in the table.
     """
     table, pose = summary.cameras, summary.head_pose
+    trained = table.names if summary.train_cameras is None else summary.train_cameras
+    unknown = [name for name in trained if name not in table.names]
+    if unknown or not trained:
+        raise DataError(
+            f"{summary.name!r} trained on the cameras {trained}, but its table of cameras has {', '.join(table.names)}; "
+            "the checkpoint's summary is damaged. Train again."
+        )
     world = summary.neutral_vertices.float() @ pose[:, :3].T + pose[:, 3]
     depth = torch.einsum("ci,vi->cv", table.R[:, 2], world) + table.t[:, 2:]
-    return float((depth.amin(dim=1) / focal_length(table.K)).min())
+    footprint = depth.amin(dim=1) / focal_length(table.K)
+    return min(float(footprint[table.names.index(name)]) for name in trained)
 
 
 def silhouette_ring(mask: Tensor) -> Tensor:

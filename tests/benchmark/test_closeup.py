@@ -47,6 +47,33 @@ def test_the_finest_footprint_is_that_of_the_nearest_vertex_of_the_nearest_camer
     assert finest_footprint(trained_from(0.5)) == pytest.approx(2 * best, rel=1e-5)
 
 
+def test_only_cameras_that_trained_count() -> None:
+    summary = fixtures.summary()
+    table = summary.cameras
+    K = table.K.clone()
+    K[1, :2, :2] *= 4  # the second camera only tests, from much nearer
+    summary = dataclasses.replace(summary, cameras=dataclasses.replace(table, K=K))
+    everyone = finest_footprint(summary)
+    trained = finest_footprint(dataclasses.replace(summary, train_cameras=table.names[:1]))
+    alone = dataclasses.replace(table, K=K[:1], R=table.R[:1], t=table.t[:1], names=table.names[:1])
+    assert trained == finest_footprint(dataclasses.replace(summary, cameras=alone)) > 2 * everyone
+    with pytest.raises(DataError, match="damaged"):
+        finest_footprint(dataclasses.replace(summary, train_cameras=["nobody"]))
+
+
+def test_the_record_says_how_fine_training_was(tmp_path: Path) -> None:
+    rule = registry.build("protocol", "closeup-v1")
+    assert "finest" not in rule.describe()
+    summary = fixtures.summary()
+    rule.prepare(summary)
+    assert (
+        rule.describe()["finest"].startswith(f"{finest_footprint(summary):.4g} mm")
+        and "all cameras" in rule.describe()["finest"]
+    )
+    rule.prepare(dataclasses.replace(summary, train_cameras=["front"]))
+    assert rule.describe()["finest"].endswith("of training cameras")
+
+
 def test_only_pixels_finer_than_training_count() -> None:
     capture, rule = pillow.prepared(), registry.build("protocol", "closeup-v1")
     batch = capture.read(capture.splits["test"][0])

@@ -254,6 +254,8 @@ def test_choices_of_segments_cameras_and_frames(root: Path) -> None:
     assert {s.segment for s in capture.splits["train"]} == {"E003"}
     assert {(s.segment, s.camera) for s in capture.splits["test"]} == {("E001", "400005"), ("E002", "400005")}
     assert capture.views == {"Side": "400005"}
+    capture.prepare()
+    assert capture.summary.cameras.names == ["400002", "400005"] and capture.summary.train_cameras == ["400002"]
     assert len(build(root, max_frames=1).splits["train"]) == 2
 
 

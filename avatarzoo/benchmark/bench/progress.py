@@ -38,19 +38,20 @@ def training_row(run: Path) -> dict[str, float]:
 class BenchProgress:
     """Progress of a bench's runs."""
 
-    def __init__(self, runs: int, expected: float | None, console: Console) -> None:
+    def __init__(self, runs: int, expected: float | None, console: Console, short: int = 0) -> None:
         """Set the bar up.
 
         Args:
             runs: how many there are to do.
             expected: seconds that training one is set to take, or None.
             console: to print on.
+            short: how many of them have a length of their own, such as none; their time is not counted.
         """
         self.runs, self.console = runs, console
+        self.long, self._is_long = runs - short, True
         self.expected = expected * (1 + SCORING) if expected else None
         self.took: list[float] = []
-        self.done, self._printed = 0, time.monotonic()
-        self._begun = time.monotonic()
+        self.done, self._printed, self._begun = 0, time.monotonic(), time.monotonic()
         self._bar = Progress(
             BarColumn(bar_width=20), TextColumn("{task.fields[text]}"), console=console, disable=not console.is_terminal
         )
@@ -69,9 +70,14 @@ class BenchProgress:
         """Print a line above the bar."""
         self.console.print(Text(text, style), soft_wrap=True)
 
-    def begin(self, name: str) -> None:
-        """Say that a run begins."""
-        self._begun = self._printed = time.monotonic()
+    def begin(self, name: str, short: bool = False) -> None:
+        """Say that a run begins.
+
+        Args:
+            name: of the run.
+            short: it has a length of its own.
+        """
+        self._begun, self._is_long = time.monotonic(), not short
         self.show(name, {})
 
     def show(self, name: str, row: dict[str, float]) -> None:
@@ -99,23 +105,24 @@ class BenchProgress:
             spent: seconds on that run.
         """
         each = sum(self.took) / len(self.took) if self.took else self.expected
-        if each is None:
+        if each is None and self._is_long:
             each = spent / share * (1 + SCORING) if share > 0.02 else None
         if each is None:
             return None
-        others = self.runs - self.done - 1
-        return max(0, others) * each + each * (1 - (1 - SCORING) * share)
+        if not self._is_long:
+            return self.long * each
+        return max(0, self.long - 1) * each + each * (1 - (1 - SCORING) * share)
 
-    def end(self, job: Job, trained: bool) -> None:
+    def end(self, job: Job, elsewhere: bool = False) -> None:
         """Say how a run ended.
 
         Args:
             job: done or failed.
-            trained: whether it was trained here, so that its time says how long others take.
+            elsewhere: another bench ran it, so that its time here says nothing.
         """
-        spent = time.monotonic() - self._begun
-        if trained and job.status == "done":
-            self.took.append(spent)
+        if self._is_long and job.status == "done" and not elsewhere:
+            self.took.append(time.monotonic() - self._begun)
+        self.long -= self._is_long
         self.done += 1
         self._bar.update(self._task, completed=self.done, text=f"{self.done}/{self.runs}")
         if job.status == "failed":

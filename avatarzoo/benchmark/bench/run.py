@@ -118,7 +118,8 @@ def _run_here(left: Sequence[Planned], jobs: Mapping[Planned, Job], out: Path, b
     begun = datetime.now(UTC).isoformat(timespec="seconds")
     waiting = list(left)
     expected = 60 * budget.minutes if budget.minutes else None
-    with BenchProgress(len(waiting), expected, console) as progress:
+    short = sum(1 for planned in left if planned.row.steps is not None)
+    with BenchProgress(len(waiting), expected, console, short) as progress:
         while waiting:
             busy = []
             for planned in waiting:
@@ -136,10 +137,11 @@ def _attempt(planned: Planned, job: Job, out: Path, begun: str, progress: BenchP
     earlier = Job.read(folder)
     if earlier and earlier.status == "failed" and earlier.date >= begun:  # another bench has just tried
         job.status, job.why = "failed", earlier.why
-        progress.end(job, trained=False)
+        progress.end(job, elsewhere=True)
         return True
     name = f"{planned.row.name}, seed {planned.seed}"
-    progress.begin(name)
+    progress.begin(name, short=planned.row.steps is not None)
+    elsewhere = is_done(folder, job.protocols)
     try:
         run(job, folder, tick=lambda: progress.show(name, training_row(folder)))
     except Busy:
@@ -148,5 +150,5 @@ def _attempt(planned: Planned, job: Job, out: Path, begun: str, progress: BenchP
         raise KeyboardInterrupt from None
     except (AvatarZooError, OSError) as error:
         job.status, job.why = "failed", str(error)
-    progress.end(job, trained=planned.row.steps is None)
+    progress.end(job, elsewhere)
     return True

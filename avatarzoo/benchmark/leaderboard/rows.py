@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,6 +18,8 @@ from avatarzoo.errors import ConfigError, DataError
 
 #: Protocols in the order they are shown; others follow by name.
 FIRST = ("tracked-v1", "rasterised-v1")
+#: Options that records from before ``data.picture_options`` hold among all options, as data=monocular has them.
+FORMER = ("background", "pixel_centres", "cy_origin", "composited_on")
 DIFFERENCES = 4  #: options named at most, to tell rows of one recipe apart
 
 
@@ -115,6 +119,7 @@ class Group:
         size: height and width of the pictures.
         test_inputs: what of a test frame the models see.
         fitting: what is optimised on test pictures.
+        apart: what tells it from groups of the same title, in words; "" where there are none.
         rows: best first.
         views: names of the capture's views, in the order of the records.
     """
@@ -126,6 +131,7 @@ class Group:
     size: tuple[int, int]
     test_inputs: str
     fitting: str
+    apart: str
     rows: list[Row]
 
     @property
@@ -139,7 +145,9 @@ class Group:
     def title(self) -> str:
         """The group in words."""
         fitted = "" if self.fitting == "none" else f", fitted at test time: {self.fitting}"
-        return f"{self.capture}, {self.protocol}: models that see {self.test_inputs}{fitted}"
+        return f"{self.capture}, {self.protocol}: models that see {self.test_inputs}{fitted}" + (
+            f" ({self.apart})" if self.apart else ""
+        )
 
 
 def number_at(record: Mapping[str, Any], path: Iterable[str]) -> float | None:
@@ -200,24 +208,18 @@ def group_entries(entries: Sequence[Entry]) -> list[Group]:
     """Sort records into groups and rows.
 
     Args:
-        entries: one per run and protocol; of two records of one checkpoint the newer one counts.
+        entries: one per run and protocol; of two records of one checkpoint, scored alike, the newer one counts.
 
     Returns:
         Groups, the headline protocol first; rows by PSNR, best first.
     """
     groups: dict[tuple[Any, ...], dict[tuple[str, str], Row]] = {}
+    scored: dict[tuple[Any, ...], dict[str, Any]] = {}
     for entry in _newest(entries):
-        record, data = entry.record, entry.record["data"]
-        key = (
-            record["protocol"]["id"],
-            data["capture"],
-            data["manifest_sha256"],
-            data["split"],
-            data["images"],
-            tuple(data["picture_size"]),
-            record["test_inputs"],
-            record["test_time_fitting"],
-        )
+        record = entry.record
+        about = scored_on(record)
+        key = as_key(about)
+        scored[key] = about
         name = entry.row or str(record["recipe"])
         rows = groups.setdefault(key, {})
         rows.setdefault((name, seedless_hash(record)), Row(name)).entries.append(entry)
@@ -228,17 +230,70 @@ def group_entries(entries: Sequence[Entry]) -> list[Group]:
             row.entries.sort(key=lambda e: int(e.record["config"].get("seed", 0)))
         _tell_apart(rows)
         rows.sort(key=lambda r: -(v.mean if (v := r.value("metrics", "overall", "psnr")) else -math.inf))
-        made.append(Group(key[0], key[1], *key[3:], rows))
+        about, size = scored[key], scored[key]["size"]
+        taken = [about[name] for name in ("protocol", "capture", "split", "images")]
+        made.append(Group(*taken, (size[0], size[1]), about["test_inputs"], about["fitting"], "", rows))
+    _tell_groups_apart(made, list(scored.values()))
     rank = {protocol: index for index, protocol in enumerate(FIRST)}
-    return sorted(made, key=lambda g: (g.capture, rank.get(g.protocol, len(rank)), g.protocol, g.test_inputs, g.fitting))
+    return sorted(
+        made, key=lambda g: (g.capture, rank.get(g.protocol, len(rank)), g.protocol, g.test_inputs, g.fitting, g.apart)
+    )
+
+
+def scored_on(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what two records have to share so that their numbers may be compared.
+
+    Args:
+        record: as read.
+    """
+    data = record["data"]
+    before = {name: data["options"][name] for name in FORMER if name in data["options"]}
+    if before.get("background") == "random" and data["split"] != "train":
+        before["background"] = "black"
+    return {
+        "protocol": record["protocol"]["id"],
+        "finest": record["protocol"].get("finest", ""),
+        "capture": data["capture"],
+        "files": data["manifest_sha256"][:16],
+        "split": data["split"],
+        "segments": data["segments"],
+        "cameras": data["cameras"],
+        "images": data["images"],
+        "size": data["picture_size"],
+        "data": data.get("picture_options", before),
+        "FLAME": data.get("flame_edition", ""),
+        "test_inputs": record["test_inputs"],
+        "fitting": record["test_time_fitting"],
+    }
+
+
+def as_key(about: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return plain containers as something that can be a key of a dict."""
+    return tuple(json.dumps(value, sort_keys=True) for value in about.values())
 
 
 def _newest(entries: Sequence[Entry]) -> list[Entry]:
-    kept: dict[tuple[str, ...], Entry] = {}
+    kept: dict[tuple[Any, ...], Entry] = {}
     for entry in sorted(entries, key=lambda e: str(e.record["date"])):
-        record = entry.record
-        kept[record["checkpoint_sha256"], record["protocol"]["id"], record["data"]["manifest_sha256"]] = entry
+        kept[entry.record["checkpoint_sha256"], *as_key(scored_on(entry.record))] = entry
     return list(kept.values())
+
+
+def _tell_groups_apart(groups: Sequence[Group], scored: Sequence[Mapping[str, Any]]) -> None:
+    """Say what differs between groups that share a title."""
+    same: dict[str, list[tuple[Group, Mapping[str, Any]]]] = {}
+    for group, about in zip(groups, scored, strict=True):
+        same.setdefault(group.title, []).append((group, about))
+    for twins in same.values():
+        flat = [flatten(about) for _, about in twins]
+        keys = [k for k in dict.fromkeys(k for f in flat for k in f) if len({repr(f.get(k)) for f in flat}) > 1]
+        for (group, _), said in zip(twins, flat, strict=True):
+            group.apart = ", ".join(f"{key} {_short(said[key])}" for key in keys if said.get(key) not in (None, ""))
+
+
+def _short(value: Any) -> str:
+    words = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return words if len(words) <= 60 else f"{words[:40]}... (sha256 {hashlib.sha256(words.encode()).hexdigest()[:8]})"
 
 
 def seedless_hash(record: Mapping[str, Any]) -> str:

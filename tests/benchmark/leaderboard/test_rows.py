@@ -59,6 +59,43 @@ def test_one_checkpoint_scored_twice_counts_once_the_newer_time(tmp_path: Path) 
     assert value is not None and (value.mean, value.runs) == (40.0, 1)
 
 
+def with_data(**changes: object) -> dict:
+    made = record()
+    return made | {"data": {**made["data"], **changes}}
+
+
+OTHERWISE = [
+    (with_data(split="val"), "split val"),
+    (with_data(picture_size=[8, 10]), "size 8, 10"),
+    (with_data(cameras=["b"]), "cameras b"),
+    (with_data(segments=["T"]), "segments T"),
+    (with_data(picture_options={"background": "white"}), "data.background white"),
+    (with_data(options={"background": "white"}), "data.background white"),  # as older records say it
+    (with_data(flame_edition="2020"), "FLAME 2020"),
+    ({**record(), "test_inputs": "tracked mesh"}, ""),
+    ({**record(), "test_time_fitting": "codes of unseen frames, 200 steps"}, ""),
+    ({**record(), "protocol": {**record()["protocol"], "finest": "0.5 mm"}}, "finest 0.5 mm"),
+]
+
+
+@pytest.mark.parametrize(("other", "apart"), OTHERWISE)
+def test_one_checkpoint_scored_otherwise_is_kept_in_a_group_of_its_own(other: dict, apart: str) -> None:
+    groups = group_entries([Entry(record()), Entry(other)])
+    assert len(groups) == 2 and all(len(group.rows) == 1 for group in groups)
+    assert groups[0].title != groups[1].title
+    if apart:
+        assert apart in [g.apart for g in groups] and any(f"({apart})" in g.title for g in groups)
+
+
+def test_a_random_background_and_black_are_the_same_test_pictures() -> None:
+    black, random = with_data(options={"background": "black"}), with_data(options={"background": "random"})
+    now = with_data(options={"background": "random"}, picture_options={"background": "black"})
+    for number, made in enumerate((black, random, now)):
+        made["checkpoint_sha256"] = str(number) * 64
+    (group,) = group_entries([Entry(made) for made in (black, random, now)])
+    assert group.apart == "" and sum(len(row.entries) for row in group.rows) == 3
+
+
 def test_a_bench_names_rows_and_its_failed_runs_are_found(tmp_path: Path) -> None:
     scored_run(tmp_path / "floor" / "k-seed0" / "test", "static_texture")
     Job("floor", 0, [], [], [], ".", status="done").write(tmp_path / "floor" / "k-seed0")
