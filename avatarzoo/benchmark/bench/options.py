@@ -109,4 +109,6 @@ def _seeds(value: Any) -> list[int]:
 def _mapping(value: Any) -> dict[str, Any] | None:
     if value is None or isinstance(value, dict):
         return value
-    raise ConfigError(f"slurm={value}: expected settings, e.g. slurm.partition=gpu or slurm={{slurm_partition: gpu}}.")
+    raise ConfigError(
+        f"slurm={value}: expected settings of submitit, e.g. slurm.slurm_partition=gpu or slurm={{slurm_partition: gpu}}."
+    )

@@ -114,7 +114,7 @@ def test_two_benches_side_by_side_share_their_runs(home: Path) -> None:
         _launch(home, "seeds=[0,1]"),
         _launch(home, "seeds=[1,0]"),
     ]
-    told = [process.communicate(timeout=120)[0] for process in both]
+    told = [process.communicate(timeout=600)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], told
     calls = [call for call in pretend.calls(home) if call.startswith("fit")]
     assert sorted(calls) == sorted(f"fit {r} seed{s}" for r in ("wave", "surf") for s in (0, 1))  # each once
@@ -165,8 +165,11 @@ def test_mistakes_are_named_before_anything_runs(home: Path, words: list[str], t
 def test_the_time_left_counts_the_other_runs() -> None:
     progress = BenchProgress(4, 100.0, Console(file=io.StringIO()))
     assert progress.left(0.0, 0.0) == pytest.approx(4 * 110)
-    progress.done, progress.took = 2, [50.0, 70.0]
+    progress.long, progress.took = 2, [50.0, 70.0]
     assert progress.left(0.5, 30.0) == pytest.approx(60 + 60 * 0.55)
+    progress.begin("floor", short=True)
+    assert progress.left(0.0, 30.0) == pytest.approx(120)
+    assert BenchProgress(3, 100.0, Console(file=io.StringIO()), short=1).left(0.0, 0.0) == pytest.approx(2 * 110)
     unknown = BenchProgress(2, None, Console(file=io.StringIO()))
     assert unknown.left(0.0, 5.0) is None
     assert unknown.left(0.5, 50.0) == pytest.approx(110 + 110 * 0.55)

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from avatarzoo.benchmark.bench import job as jobs
+from avatarzoo.benchmark.bench.options import bench_words
 from avatarzoo.benchmark.bench.run import bench
 from avatarzoo.benchmark.bench.suite import Budget, make_suite
 from avatarzoo.errors import ConfigError
@@ -69,3 +70,8 @@ def test_without_submitit_the_error_says_what_to_install(home: Path, monkeypatch
     monkeypatch.setitem(sys.modules, "submitit", None)
     with pytest.raises(ConfigError, match=r"pip install 'avatarzoo\[slurm\]'"):
         start({})
+
+
+def test_settings_that_are_none_say_how_to_write_them() -> None:
+    with pytest.raises(ConfigError, match=r"slurm\.slurm_partition=gpu"):
+        bench_words(["recipes=[static_texture]", "slurm=gpu"])
