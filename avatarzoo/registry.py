@@ -12,6 +12,7 @@ Registering is all it takes: the file is found in the folder of its kind, and th
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -59,6 +60,7 @@ class Option:
 _components: dict[str, dict[str, type]] = {kind: {} for kind in KINDS}
 _searched: set[str] = set()
 plugin_errors: dict[str, str] = {}
+_plugin_files: dict[str, Path] = {}
 _plugins_loaded = False
 
 
@@ -135,7 +137,7 @@ def load_plugin_file(path: str | Path) -> None:
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f"Plug-in {path} does not exist; plugins=[...] takes paths of Python files.")
-    name = "avatarzoo_plugin_" + path.stem
+    name = _plugin_module(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ConfigError(f"Plug-in {path} is not a Python file.")
@@ -144,7 +146,32 @@ def load_plugin_file(path: str | Path) -> None:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        del sys.modules[name]
         raise ConfigError(f"Plug-in {path} failed while it was imported: {type(error).__name__}: {error}") from error
+    _plugin_files[name] = path.resolve()
+
+
+def _plugin_module(path: Path) -> str:
+    """Two files of one name are two modules, so that their classes cannot replace each other."""
+    return f"avatarzoo_plugin_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+
+
+class PluginFiles:
+    """Plug-in files that were loaded; unpickled in another process, it loads them there.
+
+    It has to be pickled before instances of their classes.
+    """
+
+    def __reduce__(self) -> tuple[Callable[[tuple[str, ...]], PluginFiles], tuple[tuple[str, ...]]]:
+        """Pickle as the paths of the files."""
+        return _load_again, (tuple(map(str, _plugin_files.values())),)
+
+
+def _load_again(paths: tuple[str, ...]) -> PluginFiles:
+    for path in map(Path, paths):
+        if _plugin_module(path) not in sys.modules:
+            load_plugin_file(path)
+    return PluginFiles()
 
 
 def names(kind: str) -> list[str]:

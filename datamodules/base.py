@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from avatarzoo import registry
 from avatarzoo.batch import HeadBatch, collate
 from avatarzoo.capture import CaptureSummary
 
@@ -146,6 +147,10 @@ def _mix(seed: int, index: int) -> int:
 class _Reader(Dataset):
     def __init__(self, capture: Capture, split: str) -> None:
         self.capture, self.samples = capture, capture.splits[split]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Loader processes start empty: the files of plug-ins stand before the capture, whose class may come from one.
+        return {"_plugins": registry.PluginFiles(), **self.__dict__}
 
     def __len__(self) -> int:
         return len(self.samples)

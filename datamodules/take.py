@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatarzoo.datamodules.arkit import MARGIN
-from avatarzoo.datamodules.formats import NUMBER, read_text
+from avatarzoo.datamodules.arkit import arkit_rows
 from avatarzoo.datamodules.trackers.read import KNOWN, read_track
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
-from avatarzoo.rigs.arkit import ARKIT_NAMES
 
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)")
 COUNTER = 60.0  # frames of Live Link Face's timecode per second
@@ -108,32 +106,11 @@ def read_arkit_take(path: Path) -> Take:
     Raises:
         DataError: a weight is missing, twice there, or no number in 0..1.
     """
-    lines = [(n, line) for n, line in enumerate(read_text(path).split("\n"), 1) if line.strip()]
-    if len(lines) < 2:
+    rows = list(arkit_rows(path))
+    if not rows:
         raise DataError(f"{path} holds no row of weights; expected a header and one row per frame.")
-    header = [name.strip().lower() for name in lines[0][1].split(",")]
-    places = []
-    for name in ARKIT_NAMES:
-        if header.count(name.lower()) != 1:
-            found = f"has it {header.count(name.lower())} times" if name.lower() in header else "lacks it"
-            raise DataError(
-                f"{path}: expected one column {name!r}; the header {found}.{did_you_mean(name.lower(), header)}"
-            )
-        places.append(header.index(name.lower()))
-    clock = header.index("timecode") if "timecode" in header else None
-    rows: list[list[float]] = []
-    times: list[float | None] = []
-    for number, line in lines[1:]:
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) != len(header):
-            raise DataError(f"{path}, line {number}: {len(cells)} columns, but the header has {len(header)}.")
-        for name, place in zip(ARKIT_NAMES, places, strict=True):
-            cell = cells[place]
-            if not NUMBER.fullmatch(cell) or not -MARGIN <= float(cell) <= 1 + MARGIN:
-                raise DataError(f"{path}, line {number}: {name} is {cell!r}; expected a weight in 0..1.")
-        rows.append([float(cells[place]) for place in places])
-        times.append(None if clock is None else _seconds(cells[clock]))
-    return Take(path.name, _clock(times), torch.tensor(rows, dtype=torch.float32))
+    times = [_seconds(row.cells.get("timecode", "")) for row in rows]
+    return Take(path.name, _clock(times), torch.tensor([row.weights for row in rows], dtype=torch.float32))
 
 
 def _seconds(text: str) -> float | None:

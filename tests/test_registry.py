@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import pickle
+import sys
 from dataclasses import MISSING
 from pathlib import Path
 
 import pytest
 
 from avatarzoo import registry
+from avatarzoo.datamodules.base import _Reader
 from avatarzoo.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
     """Give every test a registry of its own to write into."""
+    for kind in registry.KINDS:  # what is found only during a test would be forgotten for good: modules are imported once
+        registry.names(kind)
     kept = {kind: dict(found) for kind, found in registry._components.items()}
     yield
     registry._components.update(kept)
@@ -86,6 +91,51 @@ def test_a_plugin_file_is_imported(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('boom')\n")
     with pytest.raises(ConfigError, match=r"broken\.py failed.*RuntimeError: boom"):
         registry.load_plugin_file(tmp_path / "broken.py")
+
+
+SOURCE = """
+from avatarzoo.datamodules.base import Capture
+from avatarzoo.registry import register
+
+
+@register("data", "{name}")
+class Mine(Capture):
+    def __init__(self):
+        self.splits = {{"train": [{value}]}}
+
+    def prepare(self): ...
+
+    def read(self, sample, noise_key=0):
+        return sample
+
+    def manifest(self):
+        return {{}}
+"""
+
+
+def test_plugin_files_of_one_name_do_not_replace_each_other(tmp_path: Path) -> None:
+    for value, folder in enumerate("ab"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "my.py").write_text(SOURCE.format(name="twice", value=value))
+    registry.load_plugin_file(tmp_path / "a" / "my.py")
+    registry.load_plugin_file(tmp_path / "a" / ".." / "a" / "my.py")  # the same file again
+    with pytest.raises(ConfigError, match=r"data 'twice' is already .*my"):
+        registry.load_plugin_file(tmp_path / "b" / "my.py")
+    assert registry.build("data", "twice").splits == {"train": [0]}
+
+
+def test_a_capture_of_a_plugin_file_reaches_a_process_that_does_not_know_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sent.py").write_text(SOURCE.format(name="sent", value=7))
+    registry.load_plugin_file(tmp_path / "sent.py")
+    made = registry.build("data", "sent")
+    content = pickle.dumps(_Reader(made, "train"))
+    name = type(made).__module__
+    monkeypatch.delitem(sys.modules, name)  # what a new process has: neither the module nor the class
+    monkeypatch.delitem(registry._components["data"], "sent")
+    again = pickle.loads(content)
+    assert again[0] == 7 and type(again.capture) is not type(made) and type(again.capture).__module__ == name
 
 
 def test_installed_plugins_are_found_and_a_broken_one_stops_nobody(

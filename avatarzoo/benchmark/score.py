@@ -31,6 +31,7 @@ from avatarzoo.config import override
 from avatarzoo.datamodules.base import Capture, ZooData
 from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.models.base import Avatar
+from avatarzoo.requirements import check_requirements
 
 RECORD = "record.json"
 
@@ -171,8 +172,6 @@ def _capture(loaded: Loaded, data: Sequence[str] | Mapping[str, Any] | Capture) 
 
 def _check_fits(loaded: Loaded, capture: Capture, name: str) -> None:
     """Check that the model can read the capture."""
-    from avatarzoo.fit import check_requirements
-
     check_requirements(f"model {loaded.config['model']['name']!r}", loaded.model.requires, capture, name)
     here, there = _shape(capture.summary), _shape(loaded.summary)
     if here != there:

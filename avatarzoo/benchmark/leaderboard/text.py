@@ -37,7 +37,7 @@ def failures_in_words(failures: Sequence[Failure]) -> list[str]:
 
 def escape(text: str) -> str:
     """Keep text in its cell of a Markdown table."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").split())
 
 
 def markdown(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: Speeds | None = None) -> str:
@@ -51,7 +51,7 @@ def markdown(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: 
     parts = []
     for group in groups:
         heads = columns(group, speeds)
-        table = [["", *(c.head for c in heads), "seeds"]]
+        table = [["", *(escape(c.head) for c in heads), "seeds"]]
         winners = {c.head: best(c, group.rows) for c in heads}
         for row in group.rows:
             cells = [f"**{c.text(row)}**" if winners[c.head] is row else c.text(row) for c in heads]
@@ -95,11 +95,17 @@ def csv_text(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: 
     heads = list(dict.fromkeys(key for line in lines for key in line))
     file = io.StringIO()
     writer = csv.DictWriter(file, heads, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer.writerow({head: guard(head) for head in heads})
     writer.writerows({key: guard(value) for key, value in line.items()} for line in lines)
     return file.getvalue()
 
 
 def guard(value: object) -> object:
     """Keep a spreadsheet from reading text of a record as a formula."""
-    return "'" + value if isinstance(value, str) and value.startswith(("=", "@", "+", "\t", "\r")) else value
+    if not isinstance(value, str) or not value.lstrip().startswith(("=", "@", "+", "-")):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return "'" + value
+    return value

@@ -47,7 +47,25 @@ def test_names_from_records_stay_text(tmp_path: Path) -> None:
     scored_run(tmp_path, "a|b <script>")
     text = markdown(group_entries(read_entries([tmp_path])[0]))
     assert "a\\|b &lt;script>" in text
-    assert guard("=1+1") == "'=1+1" and guard("-x") == "-x" and guard(3) == 3
+    scored_run(tmp_path / "b", "c\\|d")
+    line = next(x for x in markdown(group_entries(read_entries([tmp_path / "b"])[0])).splitlines() if x.startswith("| c"))
+    assert line.startswith("| c\\\\\\|d |")  # a backslash of the name does not free the bar behind it
+    for text in ("=1+1", "+cmd", "@x", "-x", "-1+1", " =1", "\t-x"):
+        assert guard(text) == "'" + text
+    for number in (3, -1.5, "-1.5", "+2", "-1e-05", "words - more"):
+        assert guard(number) == number
+
+
+def test_names_of_views_stay_in_their_cells(tmp_path: Path) -> None:
+    made = json.loads(scored_run(tmp_path / "a").read_text())
+    for one in made:
+        one["metrics"]["views"]["=a|b <i>"] = one["metrics"]["views"].pop("Front")
+    (tmp_path / "a" / "record.json").write_text(json.dumps(made))
+    groups = group_entries(read_entries([tmp_path])[0])
+    table = [line for line in markdown(groups).splitlines() if line.startswith("|")]
+    assert "=a\\|b &lt;i>" in table[0] and len({line.count("|") - line.count("\\|") for line in table}) == 1
+    heads = next(csv.reader(io.StringIO(csv_text(groups))))
+    assert "'=a|b <i>" in heads and "=a|b <i>" not in heads
 
 
 def test_reasons_are_said_once_per_row() -> None:
