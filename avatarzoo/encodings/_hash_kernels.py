@@ -28,8 +28,7 @@ def make(dims: int, channels: int, bits: int) -> SimpleNamespace:
 
     Returns:
         ``encode``, ``encode_backward``, ``encode_backward_points``; ``module``, the Warp module that holds them; ``point``
-        and ``entry``, the vector types of their arrays; ``entry_of``, ``weight_of`` and ``cell_of``, functions that kernels
-        elsewhere may call.
+        and ``entry``, the vector types of their arrays; ``entry_of`` and ``cell_of``, functions that kernels elsewhere call.
     """
     real = {32: wp.float32, 64: wp.float64}[bits]
     point_type: Any = wp.types.vector(length=dims, dtype=real)
@@ -177,5 +176,5 @@ def make(dims: int, channels: int, bits: int) -> SimpleNamespace:
     return SimpleNamespace(
         encode=encode, encode_backward=encode_backward, encode_backward_points=encode_backward_points,
         module=module, point=point_type, entry=entry_type,
-        entry_of=entry_of, weight_of=weight_of, cell_of=cell_of,
+        entry_of=entry_of, cell_of=cell_of,
     )  # fmt: skip

@@ -69,9 +69,9 @@ def leave(w: Walk) -> int:
 def occupied_length(
     origins: wp.array[wp.vec3], directions: wp.array[wp.vec3], image: wp.array[wp.int64], occupied: wp.array[wp.uint8],
     shape: wp.vec3i, images: int, low: wp.array[float], side: wp.array[float], block_first: int, per_thread: int,
-    total: wp.array[float],
+    limit: wp.array[float], total: wp.array[float],
 ):  # fmt: skip
-    """Write how much of each ray lies in occupied cells."""
+    """Write how much of each ray lies in occupied cells, up to its limit where there are limits."""
     block = block_first + wp.tid()
     cells = shape[0] * shape[1] * shape[2]
     corner = wp.vec3(low[0], low[1], low[2])
@@ -80,6 +80,8 @@ def occupied_length(
         if images > 1:
             base = int(image[n]) * cells
         w = enter(origins[n], directions[n], corner, side[0], shape)
+        if limit.shape[0] > 0:
+            w.end = wp.min(w.end, limit[n])
         length = float(0.0)
         inside = w.at < w.end
         while inside:

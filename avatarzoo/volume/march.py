@@ -16,12 +16,13 @@ from avatarzoo.volume.occupancy import OccupancyGrid
 from avatarzoo.volume.rays import Rays
 
 
-def occupied_length(rays: Rays, grid: OccupancyGrid, backend: str = "warp") -> Tensor:
+def occupied_length(rays: Rays, grid: OccupancyGrid, limit: Tensor | None = None, backend: str = "warp") -> Tensor:
     """Return how much of each ray lies in occupied cells.
 
     Args:
         rays: N rays.
         grid: one for all images, or one per image.
+        limit: N mm, how far along each ray to look (infinite where there is none), or None.
         backend: "warp" or "torch".
 
     Returns:
@@ -29,9 +30,11 @@ def occupied_length(rays: Rays, grid: OccupancyGrid, backend: str = "warp") -> T
     """
     if backend == "torch":
         borders, occupied = _crossings(rays, grid)
+        borders = borders if limit is None else borders.minimum(limit[:, None])
         return (borders.diff(dim=1) * occupied).sum(1)
     total = torch.empty(len(rays), device=rays.origins.device)
-    _launch("occupied_length", rays, grid, [_wrap(total)])
+    limits = total.new_empty(0) if limit is None else limit.float().contiguous()
+    _launch("occupied_length", rays, grid, [_wrap(limits), _wrap(total)])
     return total
 
 

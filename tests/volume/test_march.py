@@ -31,7 +31,7 @@ def random_grid(images: int) -> OccupancyGrid:
 @pytest.mark.parametrize("images", [1, 2])
 def test_kernels_agree_with_the_twin(images: int) -> None:
     rays, grid = random_rays(400, images), random_grid(images)
-    total = occupied_length(rays, grid, "torch")
+    total = occupied_length(rays, grid, backend="torch")
     torch.testing.assert_close(occupied_length(rays, grid), total, rtol=0, atol=2e-3)
     assert (total > 0).sum() > 300 and (total == 0).any()
     hit = total > 1
@@ -51,9 +51,19 @@ def test_lengths_of_closed_form() -> None:
     rays = Rays(origins, directions, torch.ones(3), torch.zeros(3, dtype=torch.long))
     expected = torch.tensor([20.0, 20 * math.sqrt(2), 0.0])
     for backend in ("warp", "torch"):
-        torch.testing.assert_close(occupied_length(rays, grid, backend), expected, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(occupied_length(rays, grid, backend=backend), expected, rtol=1e-5, atol=1e-4)
     ends = distances(rays.pick(torch.tensor([0])), grid, torch.tensor([[0.0, 5, 20]]))
     torch.testing.assert_close(ends, torch.tensor([[40.0, 45, 60]]))
+
+
+def test_a_limit_ends_a_ray() -> None:
+    grid = box_grid(torch.zeros(3), torch.full((3,), 10.0), 10, occupied=True)
+    grid.occupied[:, :, :, 3:7] = False
+    ray = Rays(torch.tensor([[5.5, 5.5, -5]]), torch.tensor([[0.0, 0, 1]]), torch.ones(1), torch.zeros(1, dtype=torch.long))
+    for limit, length in ((2.0, 0.0), (6.5, 1.5), (10.0, 3.0), (13.0, 4.0), (torch.inf, 6.0)):
+        for backend in ("warp", "torch"):
+            found = occupied_length(ray, grid, torch.tensor([limit]), backend)
+            torch.testing.assert_close(found, torch.tensor([length]))
 
 
 def test_an_empty_gap_is_jumped_over() -> None:

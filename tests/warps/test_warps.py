@@ -118,7 +118,7 @@ def test_pica_draws_warped_vertices_in_training_only() -> None:
     batch.driving = Driving(frame=torch.tensor([0, 2]))
     with torch.no_grad():
         still, picture = model.train().predict(batch, "fit", {}), model.eval().render(batch)
-        model.warp.shifts.weight[:, 0] = 30.0
+        model.warp.shifts.weight[:, 0] = 3.0  # of 10 mm
         moved = model.train().predict(batch, "fit", {})
     assert (moved.coverage != still.coverage).any() and torch.equal(moved.vertices, still.vertices)
     assert torch.equal(model.eval().render(batch).image, picture.image)

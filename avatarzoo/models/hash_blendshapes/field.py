@@ -121,8 +121,6 @@ class Field(nn.Module):
             offset = points.repeat_interleave(k, dim=0) - positions.index_select(0, flat)
             local = (axes.index_select(0, flat).unflatten(1, (3, 3)) * offset[:, None]).sum(-1)
             found = look_up(local / (2 * self.box) + 0.5, scene.tables, flat).unflatten(0, (count, k))
-            if points.requires_grad:
-                distance = offset.norm(dim=-1).unflatten(0, (count, k))
             parts.append((found * self.blend_weights(distance)[..., None]).sum(1))
             nearest = local.unflatten(0, (count, k))[:, 0]
         else:

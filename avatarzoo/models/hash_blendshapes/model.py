@@ -16,6 +16,7 @@ from avatarzoo.models.base import Avatar
 from avatarzoo.models.hash_blendshapes.anchors import FLAME_DENSITY, Anchors
 from avatarzoo.models.hash_blendshapes.blendshapes import LocalBlendshapes
 from avatarzoo.models.hash_blendshapes.field import Field, Scene
+from avatarzoo.models.hash_blendshapes.gather import gather
 from avatarzoo.models.hash_blendshapes.neighbours import NeighbourSearch
 from avatarzoo.models.hash_blendshapes.tracing import draw, train_rays
 from avatarzoo.registry import register
@@ -55,9 +56,11 @@ class HashBlendshapes(Avatar):
         box_mm: float | None = None,
         box_spacings: float = 2.5,
         reach_mm: float = 40.0,
+        behind_mm: float | None = None,
         point_bands: int = 8,
         view_bands: int = 4,
         identity: bool = False,
+        fused: bool = True,
         hidden: int = 64,
         density_scale: float = 0.1,
         density_bias: float = -1.0,
@@ -95,8 +98,11 @@ class HashBlendshapes(Avatar):
             box_mm: half the side of each table's box; None takes ``box_spacings``.
             box_spacings: the same in mean distances to the k-th neighbouring anchor.
             reach_mm: beyond this distance from every anchor there is nothing.
+            behind_mm: rays that meet the tracked mesh end this far behind its first surface; None: they never do. What lies
+                behind an opaque face is not seen, and samples there are wasted.
             point_bands, view_bands: frequency bands of tangent coordinates (in units of the box) and of view directions.
             identity: give the network the plain values beside their bands.
+            fused: gather look-ups, features and bands in one Warp kernel; false takes the readable steps, one by one.
             hidden: width of its two hidden layers.
             density_scale: per mm, factor on softplus(x + density_bias).
             density_bias: see above.
@@ -119,6 +125,7 @@ class HashBlendshapes(Avatar):
         super().__init__()
         if not (min(rays, fine, chunk) >= 1 and coarse >= 2 and reach_mm > 0 and step_mm > 0):
             raise ConfigError("model: rays, fine, chunk, reach_mm and step_mm are above 0, and coarse is 2 or more.")
+        self.fused, self.behind = fused, behind_mm
         self.anchor_count, self.anchor_density = anchors, anchor_density
         self.box_mm, self.box_spacings, self.reach = box_mm, box_spacings, reach_mm
         self.rays, self.coarse, self.fine, self.keep_coarse = rays, coarse, fine, keep_coarse
@@ -170,6 +177,7 @@ class HashBlendshapes(Avatar):
             self.field.box = self.box_mm
         self.blendshapes.bind(summary, self.anchors, self.rasterizer)
         self.warp.bind(summary)
+        self.register_buffer("triangles", summary.topology.triangles.clone(), persistent=False)
         beyond = self.reach + self.margin
         low, high = summary.vertex_mean.amin(0) - beyond, summary.vertex_mean.amax(0) + beyond
         self._box = (low.float(), high.float())
@@ -217,7 +225,28 @@ class HashBlendshapes(Avatar):
             view: N,hidden, see ``Field.view_term``.
         """
         index, distance = self.search(points, image, scene.positions)
-        features, nearest = self.field.inputs(scene, points, index, distance, self.blendshapes.look_up)
+        field, shapes = self.field, self.blendshapes
+        if self.fused and scene.tables is not None and not field.identity:
+            weights, positions, axes = (
+                field.blend_weights(distance),
+                scene.positions.flatten(0, 1),
+                scene.axes.flatten(0, 1),
+            )
+            features = points.new_empty(len(positions), 0) if scene.features is None else scene.features
+            features, nearest = gather(
+                points,
+                index,
+                weights,
+                positions,
+                axes,
+                scene.tables,
+                features,
+                shapes.grid.layout,
+                field.box,
+                field.point_bands,
+            )
+        else:
+            features, nearest = field.inputs(scene, points, index, distance, shapes.look_up)
         return self.field.decode(features, nearest, distance[:, 0], view)
 
     def shell(self, scene: Scene, resolution: int | None = None) -> OccupancyGrid:

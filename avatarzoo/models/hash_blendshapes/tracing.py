@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip
 from avatarzoo.models.hash_blendshapes.field import Scene
 from avatarzoo.volume.compositing import Composite, composite, ray_weights
 from avatarzoo.volume.march import distances, occupied_length
@@ -31,17 +32,19 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     grid = model.shell(scene)
     place = torch.stack([pixels % width, pixels // width], dim=-1)
     rays = pixel_rays(camera, batch.mesh.head_pose, place.to(scene.positions.device))  # type: ignore[union-attr]
-    total = occupied_length(rays, grid)
+    pixels = pixels.to(scene.positions.device)
+    covered = torch.zeros(images, height * width, 1, device=pixels.device).scatter_(1, pixels[..., None], 1.0)
+    behind = end_of_rays(model, batch)
+    rows = rays.image * (height * width) + pixels.reshape(-1)
+    total = occupied_length(rays, grid, None if behind is None else behind.reshape(-1)[rows] / rays.depth_scale)
     hit = (total > 0).nonzero()[:, 0]
-    pixels = pixels.to(total.device)
-    covered = torch.zeros(images, height * width, 1, device=total.device).scatter_(1, pixels[..., None], 1.0)
     image = scene.positions.new_zeros(images * height * width, 3)
     alpha, depth = image[:, :1].clone(), image[:, :1].clone()
     extras = {"blend_weights": scene.blend[..., :-1]} if scene.blend is not None and scene.blend.shape[-1] > 1 else {}
     if len(hit):
         some, total = rays.pick(hit), total[hit]
         seen, more = _sample_and_composite(model, batch, scene, grid, some, total, first[hit], second[hit])
-        rows = some.image * (height * width) + pixels.reshape(-1)[hit]
+        rows = rows[hit]
         image = image.index_copy(0, rows, seen.colour)
         alpha = alpha.index_copy(0, rows, seen.alpha[:, None])
         depth[rows, 0] = (seen.distance * some.depth_scale).detach()
@@ -66,7 +69,8 @@ def _draws(keys: Tensor, size: int, count: int, coarse: int, fine: int) -> tuple
     pixels, first, second = [], [], []
     for key in keys.tolist():
         generator = torch.Generator().manual_seed(key)
-        pixels.append(torch.randperm(size, generator=generator)[:count])
+        # in reading order: rays side by side meet the same anchors, whose tables are then in the cache
+        pixels.append(torch.randperm(size, generator=generator)[:count].sort().values)
         first.append(torch.rand(count, coarse, generator=generator))
         second.append(torch.rand(count, fine, generator=generator))
     device = keys.device
@@ -131,6 +135,21 @@ def _evaluate(
     return density.unflatten(0, places.shape), colour.unflatten(0, places.shape), away, offset
 
 
+@torch.no_grad()
+def end_of_rays(model: HashBlendshapes, batch: HeadBatch) -> Tensor | None:
+    """Return the camera depth at which rays may end, behind the tracked mesh's first surface: B,H,W mm.
+
+    Infinite where a pixel's ray misses the mesh; None when the model looks at all there is (``behind_mm: null``).
+    """
+    if model.behind is None:
+        return None
+    camera, mesh = batch.view.camera, batch.mesh  # type: ignore[union-attr]
+    points = to_camera(mesh.vertices.float(), *face_to_camera(camera, mesh.head_pose))  # type: ignore[union-attr]
+    raster = model.rasterizer.rasterize(to_clip(points, camera.K, camera.size), model.triangles, camera.size)
+    depth = model.rasterizer.interpolate(points[..., 2:].contiguous(), raster, model.triangles)[..., 0]
+    return torch.where(raster[..., 3] > 0, depth + model.behind, torch.inf)
+
+
 def occupied_space(model: HashBlendshapes, scene: Scene) -> OccupancyGrid:
     """Return where a scene's rays have to be sampled: within reach of its anchors and, once there is one, in the union."""
     if bool(model.union_ready):
@@ -152,13 +171,14 @@ def draw(model: HashBlendshapes, batch: HeadBatch, grid: OccupancyGrid | None = 
     camera = batch.view.camera  # type: ignore[union-attr]
     scene = model.scene(batch)
     grid = occupied_space(model, scene) if grid is None else grid
+    behind = end_of_rays(model, batch)
     pixels = pixel_grid(camera.size, scene.positions.device)
     images, count = batch.size, len(pixels)
     out = scene.positions.new_zeros(images * count, 5)
     for start in range(0, images * count, model.chunk):
         rows = torch.arange(start, min(start + model.chunk, images * count), device=pixels.device)
         rays = _rays_of(batch, pixels, rows)
-        total = occupied_length(rays, grid)
+        total = occupied_length(rays, grid, None if behind is None else behind.reshape(-1)[rows] / rays.depth_scale)
         hit = (total > 0).nonzero()[:, 0]
         if len(hit):
             out[rows[hit]] = march(model, scene, grid, rays.pick(hit), total[hit])

@@ -10,6 +10,7 @@ import torch
 from avatarzoo.encodings.hash_grid import HashGrid
 from avatarzoo.errors import ConfigError
 from avatarzoo.models.hash_blendshapes.field import Field, Scene, encode_bands
+from avatarzoo.models.hash_blendshapes.gather import gather
 
 
 def scene(tables: bool = True) -> tuple[Scene, HashGrid]:
@@ -64,6 +65,30 @@ def test_gradients_reach_points_tables_and_features() -> None:
     (density.sum() + colour.sum()).backward()
     for tensor in (points.grad, grid.values.grad, own.features.grad, *(p.grad for p in field.parameters())):
         assert torch.isfinite(tensor).all() and tensor.abs().sum() > 0
+
+
+def test_the_fused_kernel_is_the_field_s_inputs_with_their_gradients() -> None:
+    own, grid = scene()
+    field = Field(8, 24, box=15.0)
+    points = 12 * torch.randn(300, 3)  # some outside their boxes, where look-ups are clamped
+    index = torch.stack([torch.randperm(5)[:3] for _ in range(300)]) + 5 * (torch.arange(300) % 2)[:, None]
+    positions, axes = own.positions.flatten(0, 1), own.axes.flatten(0, 1)
+    distance = (points[:, None] - positions[index]).norm(dim=-1)
+    found = []
+    for fused in (False, True):
+        leaves = [t.detach().clone().requires_grad_() for t in (points, grid.values, own.features)]
+        own.tables, own.features = leaves[1], leaves[2]
+        if fused:
+            weights = field.blend_weights(distance)
+            out = gather(leaves[0], index, weights, positions, axes, leaves[1], leaves[2], grid.layout, 15.0, 8)
+        else:
+            out = field.inputs(own, leaves[0], index, distance, grid.look_up)
+        generator = torch.Generator().manual_seed(7)
+        (sum((o * torch.randn(o.shape, generator=generator)).sum() for o in out)).backward()
+        found.append((*out, *(leaf.grad for leaf in leaves)))
+    for slow, fast, tolerance in zip(*found, (5e-4, 1e-4, 5e-2, 1e-4, 1e-4), strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-3, atol=tolerance)
+    assert ((found[0][1].abs() > 15).any(1)).float().mean() > 0.1
 
 
 def test_blends() -> None:
