@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, or 2 after an error that is the user's to mend, 1 after one that is not, or 130 after Ctrl-C.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    crash.run = None  # a traceback belongs to this command's run, if it starts one
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,3 +17,6 @@ def forget_plugins() -> Iterator[None]:
     for found in registry._components.values():
         for name in [name for name, cls in found.items() if cls.__module__.startswith("avatarzoo_plugin_")]:
             del found[name]
+    for module in registry._plugin_files:
+        sys.modules.pop(module, None)
+    registry._plugin_files.clear()  # or loader processes of later tests would load them

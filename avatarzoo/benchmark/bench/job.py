@@ -81,7 +81,7 @@ class Job:
         Args:
             folder: of the job.
         """
-        self.date = datetime.now(UTC).isoformat(timespec="seconds")
+        self.date = datetime.now(UTC).isoformat(timespec="microseconds")
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f"{STATE}.{os.getpid()}.partial"
         partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")

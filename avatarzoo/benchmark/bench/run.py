@@ -115,7 +115,7 @@ def _announce(
 
 
 def _run_here(left: Sequence[Planned], jobs: Mapping[Planned, Job], out: Path, budget: Budget, console: Console) -> None:
-    begun = datetime.now(UTC).isoformat(timespec="seconds")
+    begun = datetime.now(UTC).isoformat(timespec="microseconds")
     waiting = list(left)
     expected = 60 * budget.minutes if budget.minutes else None
     short = sum(1 for planned in left if planned.row.steps is not None)
