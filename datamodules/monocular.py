@@ -32,7 +32,7 @@ from avatarzoo.datamodules.tracked_videos.shots import (
     picture_size,
 )
 from avatarzoo.datamodules.tracked_videos.vhap import COLOURS, is_vhap, read_vhap
-from avatarzoo.datamodules.tracked_videos.video import MeshTable, Video
+from avatarzoo.datamodules.tracked_videos.video import MeshTable, OnBad, Video, refuse
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.registry import register
 
@@ -122,25 +122,29 @@ class Monocular(Multiface):
         if not 0 < test_fraction < 1:
             raise ConfigError(f"data.test_fraction is {test_fraction}; expected between 0 and 1.")
         folder = Path(root).expanduser()
-        bad: list[tuple[Frame, DataError]] = []
+        bad: list[tuple[Frame | Sample, DataError]] = []
+        left_out: OnBad = (lambda what, why: bad.append((what, why))) if on_bad_frame == "skip" else refuse
         kind = layout if layout != "auto" else recognise(folder)
         if not folder.is_dir():
             raise DataError(f"There is no folder {folder}. Set data.root to a capture.")
         if kind == "multiface":
-            video = read_one_camera(folder, camera, train_segments, test_segments, lambda f, e: bad.append((f, e)))
+            video = read_one_camera(folder, camera, train_segments, test_segments, left_out)
         elif kind == "insta":
-            video = read_insta(folder, topology, test_fraction)
+            video = read_insta(folder, topology, test_fraction, left_out)
         elif kind == "vhap":
-            video = read_vhap(folder, flame, flame_edition, flame_uv, cy_origin, composited_on, test_fraction)
+            model = (flame, flame_edition, flame_uv)
+            video = read_vhap(folder, *model, cy_origin, composited_on, test_fraction, left_out)
         else:
-            video = read_imavatar(folder, flame, flame_edition, flame_uv, pixel_centres, test_fraction, test_segments)
+            model = (flame, flame_edition, flame_uv)
+            video = read_imavatar(folder, *model, pixel_centres, test_fraction, test_segments, left_out)
         self.layout, self.mesh, self.background, self.depth = video, video.surface, background, depth  # type: ignore
         self.image_height, self.texture_size, self.memory_mb = image_height, texture_size, memory_mb
+        self._reading = {"pixel_centres": pixel_centres, "cy_origin": cy_origin, "composited_on": composited_on}
         self.cameras = self.test_cameras = self.texture_cameras = list(video.cameras)
         self.views = {"Front": self.cameras[0]} if len(self.cameras) == 1 else {}
         self.inventory = _inventory(video, val_fraction, max_frames, on_bad_frame == "skip")
-        for frame, error in bad:
-            self.inventory.bad(frame, error)
+        for what, error in bad:
+            self.inventory.bad(what, error)
         self.inventory.settle()
         self.splits, self.skipped = self.inventory.splits, self.inventory.skipped
         weights = folder / "arkit_weights.csv"
@@ -190,7 +194,7 @@ class Monocular(Multiface):
         inventory.settle()
         if self.arkit is not None:
             inspection.check_arkit(video, inventory, self.arkit)  # type: ignore[arg-type]
-        stored = picture_size(video.shots[inventory.splits["train"][0]].picture)
+        stored = self._stored_size()
         self.size = inspection.read_size(stored, self.image_height)
         self.camera_table = camera_table(video.cameras.values(), stored, self.size, self.views)
         self._check_projection()
@@ -199,6 +203,7 @@ class Monocular(Multiface):
         inventory.settle()
         self.textures = self._average_textures(stored)
         self.summary = self._summarise()
+        self.summary.train_cameras = self.cameras_of("train")
         if self.skipped:
             log.warning("%d left out (data.on_bad_frame=skip):\n  %s", len(self.skipped), "\n  ".join(self.skipped))
         self._ready = True
@@ -216,6 +221,18 @@ class Monocular(Multiface):
                     self.inventory.bad(sample, DataError(message))
                     break
         self.inventory.settle()
+
+    def _stored_size(self) -> tuple[int, int]:
+        """Return the size of the first training picture that has one."""
+        for sample in self.inventory.splits["train"]:
+            try:
+                size = picture_size(self.layout.shots[sample].picture)  # type: ignore[attr-defined]
+            except DataError as error:
+                self.inventory.bad(sample, error)
+                continue
+            break
+        self.inventory.settle()  # raises where nothing is left
+        return size
 
     def _check_projection(self) -> None:
         """Check that cameras see the middle of the head, which catches units, axes and inverted poses."""
@@ -284,6 +301,15 @@ class Monocular(Multiface):
             colour = background_colour(self.background, noise_key, frame in self._training)[None]
             view.image, view.background = composite(view.image, view.foreground, colour), colour  # type: ignore[arg-type]
         return batch
+
+    def picture_options(self, split: str) -> dict[str, str]:
+        """Return what lies behind the matte and how the layout's numbers are read (see ``Capture``).
+
+        Args:
+            split: of the capture; pictures that do not train lie on black under background=random.
+        """
+        behind = "black" if self.background == "random" and split != "train" else self.background
+        return {"background": behind, **self._reading}
 
     def manifest(self) -> dict[str, str]:
         """Return SHA-256 by path of every file that samples are read from; remembered in the cache."""

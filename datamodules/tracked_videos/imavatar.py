@@ -19,14 +19,19 @@ from avatarzoo.datamodules.tracked_videos.flame_mesh import PosedFrames, load_mo
 from avatarzoo.datamodules.tracked_videos.shots import picture_size
 from avatarzoo.datamodules.tracked_videos.video import (
     FLIP,
+    AbsentFile,
     MeshTable,
+    OnBad,
     Shot,
     Video,
     chain,
     fixed_camera,
+    frame_name,
     inside,
     matrix,
+    need_frames,
     pose_seen,
+    refuse,
 )
 from avatarzoo.datamodules.trackers.arrays import expressions, load_json, person, rows, vector
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
@@ -51,6 +56,7 @@ def read_imavatar(
     pixel_centres: str = "imavatar",
     test_fraction: float = 0.1,
     test_segments: Sequence[str] | None = None,
+    on_bad: OnBad = refuse,
 ) -> Video:
     """Read the layout.
 
@@ -60,6 +66,7 @@ def read_imavatar(
         pixel_centres: "imavatar" (centres at integers) or "pointavatar" (at halves): whose reading of K the tracking meant.
         test_fraction: share of the last frames of each video that test, where no video is named to test.
         test_segments: videos that test; the others train.
+        on_bad: told of frames that lack their picture.
 
     Raises:
         DataError: a file or key is missing or wrong.
@@ -86,8 +93,22 @@ def read_imavatar(
         for number, entry in enumerate(entries):
             where = f"{file}, frame {number}"
             name = entry.get("file_path") if isinstance(entry, dict) else None
-            picture = inside(folder, name, where, (".png", "", ".jpg"))
-            frame = (folder.name, picture.stem.zfill(6))
+            frame = (folder.name, frame_name(name).zfill(6))
+            here.append(frame)
+            try:
+                picture = inside(folder, name, where, (".png", "", ".jpg"))
+            except AbsentFile as error:
+                on_bad(frame, error)
+                continue
+            if camera is None:
+                try:
+                    size = picture_size(picture)
+                except DataError as error:
+                    on_bad(frame, error)
+                    continue
+                K = _intrinsics(content, size, str(file), HALF_PIXEL[pixel_centres])
+                camera = fixed_camera(CAMERA, K)
+                shape = vector(content, "shape_params", (100, 300), str(file))
             world = matrix(entry.get("world_mat"), (3, 4), f"{where}, world_mat")
             seen[frame] = (FLIP @ world[:, :3], UNIT * FLIP @ world[:, 3])
             codes.append(vector(entry, "expression", (50, 100), where))
@@ -95,18 +116,14 @@ def read_imavatar(
             mask = folder / "mask" / picture.name
             shots[Sample(*frame, CAMERA)] = Shot(picture, mask if mask.is_file() else None)
             where_from[frame] = file
-            here.append(frame)
-            if camera is None:
-                K = _intrinsics(content, picture, str(file), HALF_PIXEL[pixel_centres])
-                camera = fixed_camera(CAMERA, K)
-                shape = vector(content, "shape_params", (100, 300), str(file))
+            frames.append(frame)
         if test_segments is None:
             count = max(1, round(len(here) * test_fraction))
         else:
             count = len(here) if folder.name in test_segments else 0
         split["train"] += here[: len(here) - count]
         split["test"] += here[len(here) - count :]
-        frames += here
+    need_frames(frames, root)
     pose = np.stack(poses_15)
     parameters = FlameParameters.neutral(len(frames), rig.edition)
     parameters.expression, parameters.shape = expressions(codes), person(shape)  # type: ignore[arg-type]
@@ -134,9 +151,9 @@ def read_imavatar(
     )
 
 
-def _intrinsics(content: dict, picture: Path, where: str, half: float) -> np.ndarray:
+def _intrinsics(content: dict, size: tuple[int, int], where: str, half: float) -> np.ndarray:
     fx, fy, cx, cy = vector(content, "intrinsics", (4,), f"{where}, intrinsics")
-    height, width = picture_size(picture)
+    height, width = size
     if abs(cy) > 1:  # an older form: pixels of a 512 picture
         fx, fy, cx, cy = (value / 512 for value in (fx, fy, cx, cy))
     return np.array([[abs(fx) * width, 0, cx * width - half], [0, fy * height, cy * height - half], [0, 0, 1]])

@@ -17,14 +17,19 @@ from avatarzoo.datamodules.cache import atomic, digest, stamps
 from avatarzoo.datamodules.formats import read_text
 from avatarzoo.datamodules.layout import Frame
 from avatarzoo.datamodules.tracked_videos.video import (
+    AbsentFile,
     MeshTable,
+    OnBad,
     Shot,
     Video,
     fixed_camera,
+    frame_name,
     inside,
     matrix,
+    need_frames,
     numbers,
     pose_seen,
+    refuse,
     uv_topology,
 )
 from avatarzoo.datamodules.trackers.arrays import expressions, load_json
@@ -40,13 +45,14 @@ def is_insta(root: Path) -> bool:
     return any(root.glob("transforms*.json")) and (root / "meshes").is_dir()
 
 
-def read_insta(root: Path, topology: str | None = None, test_fraction: float = 0.1) -> Video:
+def read_insta(root: Path, topology: str | None = None, test_fraction: float = 0.1, on_bad: OnBad = refuse) -> Video:
     """Read the layout; pictures and meshes are opened later.
 
     Args:
         root: folder with transforms_train.json and transforms_test.json, or transforms.json alone.
         topology: an .obj with UVs, where neither canonical.obj nor the meshes have any.
         test_fraction: share of the last frames that test, where there is no transforms_test.json.
+        on_bad: told of frames that lack a file.
 
     Raises:
         DataError: a file or key is missing or wrong.
@@ -69,21 +75,29 @@ def read_insta(root: Path, topology: str | None = None, test_fraction: float = 0
             where = f"{file}, frame {number}"
             if not isinstance(entry, dict):
                 raise DataError(f"{where}: expected an object, got {type(entry).__name__}.")
-            picture = inside(root, entry.get("file_path"), where, ("", ".png"))
-            frame = (SEGMENT, picture.stem)
+            frame = (SEGMENT, frame_name(entry.get("file_path")))
+            split[part].append(frame)
+            try:
+                picture = inside(root, entry.get("file_path"), where, ("", ".png"))
+                meshes[frame] = inside(root, entry.get("mesh_path") or f"meshes/{frame[1]}.obj", where)
+                code = inside(root, entry["exp_path"], where) if entry.get("exp_path") else None
+            except AbsentFile as error:
+                meshes.pop(frame, None)
+                on_bad(frame, error)
+                continue
             to_world = matrix(entry.get("transform_matrix"), (4, 4), f"{where}, transform_matrix")
             R = to_world[:3, :3].T
             poses[frame] = pose_seen(camera, R, -METRE * R @ to_world[:3, 3]).astype(np.float32)
-            shots[Sample(SEGMENT, picture.stem, CAMERA)] = Shot(picture, picture)
-            meshes[frame] = inside(root, entry.get("mesh_path") or f"meshes/{picture.stem}.obj", where)
+            shots[Sample(*frame, CAMERA)] = Shot(picture, picture)
             sources[frame] = meshes[frame]
-            if entry.get("exp_path"):
-                codes[frame] = inside(root, entry["exp_path"], where)
-            split[part].append(frame)
+            if code is not None:
+                codes[frame] = code
     frames = sorted(poses)
+    need_frames(frames, root)
     if "test" not in split:
-        count = max(1, round(len(frames) * test_fraction))
-        split = {"train": frames[:-count], "test": frames[-count:]}
+        listed = sorted(set(split["train"]))
+        count = max(1, round(len(listed) * test_fraction))
+        split = {"train": listed[:-count], "test": listed[-count:]}
     shared = Path(topology).expanduser() if topology else root / "canonical.obj"
     shared = shared if shared.is_file() else meshes[frames[0]]
     try:

@@ -15,9 +15,21 @@ from avatarzoo.datamodules.base import Sample
 from avatarzoo.datamodules.formats import CameraRecord
 from avatarzoo.datamodules.layout import Frame
 from avatarzoo.datamodules.tracked_videos.flame_mesh import PosedFrames, load_model
-from avatarzoo.datamodules.tracked_videos.video import FLIP, MeshTable, Shot, Video, inside, matrix, numbers
+from avatarzoo.datamodules.tracked_videos.video import (
+    FLIP,
+    AbsentFile,
+    MeshTable,
+    OnBad,
+    Shot,
+    Video,
+    inside,
+    matrix,
+    need_frames,
+    numbers,
+    refuse,
+)
 from avatarzoo.datamodules.trackers.arrays import load_json
-from avatarzoo.datamodules.trackers.vhap import EDITION, read_vhap_files
+from avatarzoo.datamodules.trackers.vhap import EDITION, as_parameters, read_vhap_file
 from avatarzoo.errors import DataError
 
 METRE = 1000.0
@@ -39,6 +51,7 @@ def read_vhap(
     cy_origin: str = "bottom",
     over: str = "white",
     test_fraction: float = 0.1,
+    on_bad: OnBad = refuse,
 ) -> Video:
     """Read the layout.
 
@@ -48,6 +61,7 @@ def read_vhap(
         cy_origin: "bottom", or "top" for exports from before November 2024.
         over: colour the pictures were composited on, "white" or "black".
         test_fraction: share of the last timesteps that test, where there is no transforms_test.json.
+        on_bad: told of pictures that are absent, and of frames whose parameters cannot be read.
 
     Raises:
         DataError: a file or key is missing or wrong, or a camera moves.
@@ -56,7 +70,8 @@ def read_vhap(
     if not all(f.is_file() for f in files):
         files = [root / "transforms.json"]
     cameras: dict[str, CameraRecord] = {}
-    shots, parameter_files = {}, {}
+    shots: dict[Sample, Shot] = {}
+    parameter_files: dict[Frame, Path] = {}
     split: dict[str, list[Frame]] = {}
     for file in files:
         content = load_json(file)
@@ -76,22 +91,35 @@ def read_vhap(
                 raise DataError(f"{where}: camera {record.name!r} moves; VHAP's cameras stand still and the head moves.")
             if np.abs(known.K - record.K).max() > 1e-3:
                 raise DataError(f"{where}: camera {record.name!r} changes its K; one camera has one K.")
-            picture = inside(root, entry.get("file_path"), where)
-            matte = inside(root, entry["fg_mask_path"], where) if entry.get("fg_mask_path") else None
-            shots[Sample(*frame, record.name)] = Shot(picture, matte)
-            parameter_files[frame] = inside(root, entry.get("flame_param_path"), where)
+            sample = Sample(*frame, record.name)
             chosen[frame] = None
+            try:
+                picture = inside(root, entry.get("file_path"), where)
+                matte = inside(root, entry["fg_mask_path"], where) if entry.get("fg_mask_path") else None
+                parameter_files[frame] = inside(root, entry.get("flame_param_path"), where)
+            except AbsentFile as error:
+                on_bad(sample, error)
+                continue
+            shots[sample] = Shot(picture, matte)
         split[part] = list(chosen)
-    frames = sorted(parameter_files)
+    listed = sorted({f for frames in split.values() for f in frames})
     # A timestep whose held-out camera tests must not count as a test frame too: it was trained on.
-    split["train"] = [f for f in frames if f in set(split["train"])]
+    split["train"] = [f for f in listed if f in set(split["train"])]
     if "test" in split:
         split["test"] = [f for f in split["test"] if f not in set(split["train"])]
     else:
-        count = max(1, round(len(frames) * test_fraction))
-        split = {"train": frames[:-count], "test": frames[-count:]}
+        count = max(1, round(len(listed) * test_fraction))
+        split = {"train": listed[:-count], "test": listed[-count:]}
     rig, topology, model = load_model(flame, edition, uv, str(root), "" if edition or flame == "flame_layout" else EDITION)
-    parameters = read_vhap_files([parameter_files[f] for f in frames])
+    read = {}
+    for frame in sorted(parameter_files):
+        try:
+            read[frame] = read_vhap_file(parameter_files[frame])
+        except DataError as error:
+            on_bad(frame, error)
+    frames = list(read)
+    need_frames(frames, root)
+    parameters = as_parameters([parameter_files[f] for f in frames], list(read.values()))
     parameters.edition = rig.edition
     posed = PosedFrames(rig, parameters, frames)
     poses = {frame: posed.pose(frame).astype(np.float32) for frame in frames}

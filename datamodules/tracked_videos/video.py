@@ -16,7 +16,20 @@ from avatarzoo.datamodules.obj import read_obj
 from avatarzoo.errors import DataError
 from avatarzoo.rigs.flame import FlameParameters
 
+#: Told of a frame, or of one picture of it, that has to be left out, and why.
+OnBad = Callable[[Frame | Sample, DataError], None]
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 FLIP = np.diag([1.0, -1.0, -1.0])  #: OpenGL's camera axes (y up, z back) to OpenCV's (y down, z forward)
+
+
+class AbsentFile(DataError):
+    """A file of a single frame that is listed and not there: the frame can be left out."""
+
+
+def refuse(what: Frame | Sample, error: DataError) -> None:
+    """Stop at the first frame that cannot be read."""
+    raise error
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,7 @@ class Video:
         cameras: by name; K in stored pixels, centres at integers; world -> camera, mm.
         frames: in order.
         shots: pictures by sample.
-        split: samples of "train" and "test" where the layout names them, else only "train".
+        split: frames of "train" and "test"; those that had to be left out are still named.
         sources: files by frame that its mesh and pose come from.
         surface: vertices and head poses.
         over: colour 0..1 the pictures lie on already, outside the matte; None where it still has to be cut out.
@@ -193,7 +206,8 @@ def inside(root: Path, name: object, where: str, suffixes: Sequence[str] = ("",)
         suffixes: tried in turn behind the name.
 
     Raises:
-        DataError: no name, a name that leads out of the capture, or no such file.
+        AbsentFile: no such file.
+        DataError: no name, or a name that leads out of the capture.
     """
     if not isinstance(name, str) or not name:
         raise DataError(f"{where}: expected a path, got {name!r}.")
@@ -204,7 +218,31 @@ def inside(root: Path, name: object, where: str, suffixes: Sequence[str] = ("",)
         found = base.with_name(base.name + suffix)
         if found.is_file():
             return found
-    raise DataError(f"{base} is absent, though {where} names it. Restore it, or use data.on_bad_frame=skip.")
+    raise AbsentFile(f"{base} is absent, though {where} names it. Restore it, or use data.on_bad_frame=skip.")
+
+
+def frame_name(path: object) -> str:
+    """Return a frame's name: that of its picture, as a JSON file writes it, without folders and a picture's suffix.
+
+    Args:
+        path: as written.
+    """
+    name = str(path).rsplit("/", 1)[-1]
+    return name.rsplit(".", 1)[0] if name.lower().endswith(PICTURES) else name
+
+
+def need_frames(frames: Sequence[Frame], root: Path) -> None:
+    """Check that leaving frames out left some.
+
+    Args:
+        frames: that can be read.
+        root: of the capture, for the message.
+
+    Raises:
+        DataError: there is none.
+    """
+    if not frames:
+        raise DataError(f"{root}: no frame has all its files; data.on_bad_frame=error names the first that is absent.")
 
 
 def uv_topology(path: Path, triangles: np.ndarray | None, what: str) -> Topology:

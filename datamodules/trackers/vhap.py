@@ -35,7 +35,37 @@ def read_vhap_files(paths: Sequence[Path]) -> FlameParameters:
     """
     if not paths:
         raise DataError("A VHAP export has no flame_param/*.npz.")
-    contents = [load_npz(path) for path in paths]
+    return as_parameters(paths, [read_vhap_file(path) for path in paths])
+
+
+def read_vhap_file(path: Path) -> dict[str, np.ndarray]:
+    """Read one timestep and check what each frame has.
+
+    Args:
+        path: flame_param/TTTTT.npz.
+
+    Returns:
+        Arrays by name.
+
+    Raises:
+        DataError: unreadable, or an array is missing or has another length.
+    """
+    content = load_npz(path)
+    for key, lengths in PER_FRAME.items():
+        vector(content, key, lengths, str(path))
+    return content
+
+
+def as_parameters(paths: Sequence[Path], contents: Sequence[dict[str, np.ndarray]]) -> FlameParameters:
+    """Stack timesteps.
+
+    Args:
+        paths: they were read from, for messages.
+        contents: from ``read_vhap_file``, in order, at least one.
+
+    Returns:
+        N frames; the shape is that of the first.
+    """
     if any(np.any(c.get(key, 0)) for c in contents for key in ("static_offset", "dynamic_offset")):
         log.warning("%s: offsets of vertices are not used; FLAME's own mesh is posed.", paths[0].parent)
     frames = {

@@ -86,6 +86,7 @@ def test_it_provides_what_it_says(kind: str, prepared: dict[str, Monocular]) -> 
     torch.testing.assert_close(batch.driving.flame["expression"][0], scene.parameters().expression[0], atol=1e-5, rtol=0)
     summary = capture.summary
     assert summary.flame_edition == {"insta": "2020", "imavatar": "layout", "vhap": "layout"}[kind]
+    assert summary.train_cameras == capture.cameras_of("test") == capture.summary.cameras.names
     assert summary.train_frames.tolist() == [0, 1] and set(summary.neutral_flame) == set(batch.driving.flame)
     assert capture.manifest()
 
@@ -108,6 +109,8 @@ def test_pictures_lie_on_black_or_white_or_any_colour(kind: str, written: dict[s
             assert torch.equal(capture.read(sample, 77).view.background[0], colour)
             assert not torch.equal(capture.read(sample, 78).view.background[0], colour)
             assert capture.read(capture.splits["test"][0], 77).view.background.abs().sum() == 0
+        assert capture.picture_options("train")["background"] == background
+        assert capture.picture_options("test")["background"] == background.replace("random", "black")
 
 
 def test_random_backgrounds_fill_the_cube() -> None:
@@ -228,6 +231,55 @@ def test_bad_frames_can_be_skipped(written: dict[str, Path], tmp_path: Path) -> 
     capture = build(root, on_bad_frame="skip")
     capture.prepare()
     assert [s.frame for s in capture.splits["train"]] == ["00000"] and "00001" in capture.skipped[0]
+
+
+ABSENT = {  # layout: files to remove or damage, one frame each
+    "insta": ["images/00001.png", "meshes/00001.obj", "flame/exp/00001.txt"],
+    "imavatar": ["image/1.png", "image/2.png"],
+    "vhap": ["images/00001_00.png", "fg_masks/00001_00.png", "flame_param/00001.npz"],
+}
+
+
+@pytest.mark.parametrize(("kind", "file"), [(kind, file) for kind, files in ABSENT.items() for file in files])
+def test_frames_whose_files_are_absent_can_be_skipped(
+    kind: str, file: str, written: dict[str, Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "head"
+    shutil.copytree(written[kind], root)
+    (root / file).unlink()
+    with pytest.raises(DataError, match=f"{Path(file).stem}.* is absent"):
+        build(root)
+    capture = build(root, on_bad_frame="skip")
+    capture.prepare()
+    assert [len(capture.splits[part]) for part in ("train", "test")] == [1, 1] and len(capture.skipped) == 1
+    sample, index = capture.splits["test"][0], 2
+    np.testing.assert_allclose(scene.seen_as(capture.read(sample)), EXPECTED[kind](index), atol=2e-3)
+
+
+@pytest.mark.parametrize(("kind", "file"), [("insta", "images/00000.png"), ("imavatar", "image/1.png")])
+def test_a_first_picture_that_is_none_can_be_skipped(
+    kind: str, file: str, written: dict[str, Path], tmp_path: Path
+) -> None:
+    root = tmp_path / "head"
+    shutil.copytree(written[kind], root)
+    (root / file).write_text("no picture")
+    with pytest.raises(DataError, match="cannot be read as a picture"):
+        build(root).prepare()
+    capture = build(root, on_bad_frame="skip")
+    capture.prepare()
+    assert len(capture.splits["train"]) == 1 and capture.summary.cameras.size == (scene.HEIGHT, scene.WIDTH)
+
+
+def test_frames_whose_parameters_are_damaged_can_be_skipped(written: dict[str, Path], tmp_path: Path) -> None:
+    root = tmp_path / "head"
+    shutil.copytree(written["vhap"], root)
+    (root / "flame_param/00001.npz").write_bytes(b"x")
+    capture = build(root, on_bad_frame="skip")
+    assert [s.frame for s in capture.splits["train"]] == ["00000"] and "cannot be read as .npz" in capture.skipped[0]
+    for file in (root / "flame_param").iterdir():
+        file.unlink()
+    with pytest.raises(DataError, match="no frame has all its files"):
+        build(root, on_bad_frame="skip")
 
 
 @pytest.mark.parametrize(
