@@ -28,7 +28,7 @@ def make(dims: int, channels: int, bits: int) -> SimpleNamespace:
 
     Returns:
         ``encode``, ``encode_backward``, ``encode_backward_points``; ``module``, the Warp module that holds them; ``point``
-        and ``entry``, the vector types of their arrays; ``entry_of`` and ``cell_of``, functions that kernels elsewhere call.
+        and ``entry``, the vector types of their arrays; ``entry_of`` and ``cell_of``, functions that other kernels call.
     """
     real = {32: wp.float32, 64: wp.float64}[bits]
     point_type: Any = wp.types.vector(length=dims, dtype=real)
