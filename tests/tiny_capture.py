@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from avatarzoo import registry
 from avatarzoo.datamodules.arkit import ARKIT_NAMES
+from avatarzoo.datamodules.multiface import Multiface
 
 HALF = 60.0  # mm; the plate spans -60..60 in x and y at z = 0 of the face-centric frame
 HEIGHT, WIDTH = 40, 32
@@ -105,3 +107,17 @@ def write_capture(root: Path, *, depth: bool = True, arkit: bool = True) -> Path
     regions[8, 3] = (0, 255, 0)
     Image.fromarray(regions).save(root / "uv_regions.png")
     return root
+
+
+def build(root: Path, **options: object) -> Multiface:
+    """Return the reader of a capture with its cache beside it."""
+    cache = str(root.parent / "cache")
+    node = {"name": "multiface", "root": str(root), "texture_size": 32, "val_fraction": 0.0, "cache_dir": cache}
+    return registry.build("data", node | options)
+
+
+def prepared(root: Path, **options: object) -> Multiface:
+    """Return the reader of a capture, prepared."""
+    capture = build(root, **options)
+    capture.prepare()
+    return capture
