@@ -115,6 +115,46 @@ def on_host_threads(work: Callable[[int], None], count: int) -> None:
     list(_threads().map(work, range(count)))
 
 
+def launch_blocks(
+    kernel: Any, count: int, inputs: list[Any], outputs: list[Any], device: torch.device, blocks: int | None = None
+) -> None:
+    """Launch a kernel over items in a row: on CUDA a thread each, on the CPU a serial thread per block of them.
+
+    Args:
+        kernel: takes ``inputs``, its first block, the number of items of a block, and ``outputs``.
+        count: number of items; 0 launches nothing.
+        inputs: scalars and wrapped tensors.
+        outputs: wrapped tensors; an item writes its own places, or ``blocks`` is 1.
+        device: of the tensors.
+        blocks: on the CPU; None takes one per thread of torch's.
+    """
+    if count == 0:
+        return
+    if device.type != "cpu":
+        launch(kernel, count, [*inputs, 0, 1, *outputs], device)
+        return
+    blocks = blocks or torch.get_num_threads()
+    size = -(-count // blocks)
+    on_host_threads(lambda block: launch(kernel, 1, [*inputs, block, size, *outputs], device), blocks)
+
+
+def launch_rows(kernel: Any, rows: int, count: int, inputs: list[Any], outputs: list[Any], device: torch.device) -> None:
+    """Launch a kernel over rows of items: on CUDA a thread per row and item, on the CPU a serial thread per row.
+
+    Args:
+        kernel: takes ``inputs``, its first row, the number of items of a block, and ``outputs``.
+        rows: such as the levels of a grid, whose outputs are disjoint.
+        count: items in each row; 0 launches nothing.
+        inputs, outputs, device: see ``launch_blocks``.
+    """
+    if count == 0:
+        return
+    if device.type != "cpu":
+        launch(kernel, (rows, count), [*inputs, 0, 1, *outputs], device)
+        return
+    on_host_threads(lambda row: launch(kernel, (1, 1), [*inputs, row, count, *outputs], device), rows)
+
+
 def _threads() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:

@@ -74,32 +74,15 @@ def kernels(dims: int, channels: int, dtype: torch.dtype, device: torch.device) 
 
 
 def _per_level(kernel: Any, inputs: list[Any], layout: Layout, points: Tensor, output: Any) -> None:
-    """Launch over levels and points: on the CPU a serial thread per level, whose outputs are its own."""
-    if len(points) == 0:
-        return
-    count = len(layout.levels)
+    """Launch over levels and points; a level's outputs are its own."""
     inputs = [*inputs, *_describe(layout, points.dtype, points.device), layout.entries]
-    if points.device.type != "cpu":
-        warp_runtime.launch(kernel, (count, len(points)), [*inputs, 0, 1, output], points.device)
-        return
-    warp_runtime.on_host_threads(
-        lambda level: warp_runtime.launch(kernel, (1, 1), [*inputs, level, len(points), output], points.device), count
-    )
+    warp_runtime.launch_rows(kernel, len(layout.levels), len(points), inputs, [output], points.device)
 
 
 def _per_block(kernel: Any, inputs: list[Any], layout: Layout, points: Tensor, output: Any) -> None:
-    """Launch over points: on the CPU a serial thread per block of them."""
-    if len(points) == 0:
-        return
+    """Launch over points."""
     inputs = [*inputs, *_describe(layout, points.dtype, points.device), layout.entries]
-    if points.device.type != "cpu":
-        warp_runtime.launch(kernel, len(points), [*inputs, 0, 1, output], points.device)
-        return
-    blocks = torch.get_num_threads()
-    size = -(-len(points) // blocks)
-    warp_runtime.on_host_threads(
-        lambda block: warp_runtime.launch(kernel, 1, [*inputs, block, size, output], points.device), blocks
-    )
+    warp_runtime.launch_blocks(kernel, len(points), inputs, [output], points.device)
 
 
 @lru_cache(maxsize=64)

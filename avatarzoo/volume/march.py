@@ -89,10 +89,8 @@ def mark_near(grid: OccupancyGrid, points: Tensor, reach: float, backend: str = 
         _wrap(flat, 3), points.shape[1], float(reach), warp.vec3i(*grid.shape), _wrap(grid.low), _wrap(grid.cell),
     ]  # fmt: skip
     output = _wrap(occupied.view(torch.uint8))
-    if flat.device.type == "cpu":
-        warp_runtime.launch(kernels.mark_near, 1, [*inputs, 0, len(flat), output], flat.device)
-    else:
-        warp_runtime.launch(kernels.mark_near, len(flat), [*inputs, 0, 1, output], flat.device)
+    # one block on the CPU: neighbouring points mark the same cells
+    warp_runtime.launch_blocks(kernels.mark_near, len(flat), inputs, [output], flat.device, blocks=1)
     return OccupancyGrid(occupied, grid.low, grid.cell)
 
 
@@ -122,14 +120,7 @@ def _launch(name: str, rays: Rays, grid: OccupancyGrid, last: list[Any]) -> None
         _wrap(rays.origins.contiguous(), 3), _wrap(rays.directions.contiguous(), 3), _wrap(rays.image.contiguous()),
         _wrap(occupied), warp.vec3i(*grid.shape), occupied.shape[0], _wrap(grid.low), _wrap(grid.cell),
     ]  # fmt: skip
-    if device.type != "cpu":
-        warp_runtime.launch(kernel, count, [*inputs, 0, 1, *last], device)
-        return
-    blocks = torch.get_num_threads()
-    size = -(-count // blocks)
-    warp_runtime.on_host_threads(
-        lambda block: warp_runtime.launch(kernel, 1, [*inputs, block, size, *last], device), blocks
-    )
+    warp_runtime.launch_blocks(kernel, count, inputs, last, device)
 
 
 def _kernels(device: torch.device) -> Any:

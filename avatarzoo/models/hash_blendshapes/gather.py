@@ -63,7 +63,8 @@ class _Gather(torch.autograd.Function):
         nearest = torch.empty_like(points)
         inputs = [*_common(given, made), *_describe(layout, torch.float32, points.device), layout.entries]
         inputs += [_wrap(features), width, bands, float(box)]
-        _per_block(made.gather, inputs, len(points), [_wrap_rows(rows), _wrap(nearest, "vec3")], points.device)
+        outputs = [_wrap_rows(rows), _wrap(nearest, "vec3")]
+        warp_runtime.launch_blocks(made.gather, len(points), inputs, outputs, points.device)
         ctx.layout, ctx.box, ctx.bands, ctx.width = layout, float(box), bands, width
         ctx.shape = features.shape
         ctx.save_for_backward(*given[:6], rows)
@@ -83,15 +84,7 @@ class _Gather(torch.autograd.Function):
             grad_tables = torch.zeros_like(tables)
             inputs = [*common[:5], _wrap_rows(grad_rows), *levels, layout.entries, ctx.box]
             output = _wrap(grad_tables, made.entry)
-            if points.device.type == "cpu":
-                warp_runtime.on_host_threads(
-                    lambda level: warp_runtime.launch(
-                        made.scatter, (1, 1), [*inputs, level, len(points), output], points.device
-                    ),
-                    len(layout.levels),
-                )
-            else:
-                warp_runtime.launch(made.scatter, (len(layout.levels), len(points)), [*inputs, 0, 1, output], points.device)
+            warp_runtime.launch_rows(made.scatter, len(layout.levels), len(points), inputs, [output], points.device)
         if ctx.needs_input_grad[6]:
             first = len(layout.levels) * channels
             own = grad_rows[:, first : first + ctx.width]
@@ -100,7 +93,7 @@ class _Gather(torch.autograd.Function):
             grad_points = torch.zeros_like(points)
             inputs = [*common, *levels, layout.entries, ctx.width, ctx.bands, ctx.box, _wrap_rows(rows)]
             inputs += [_wrap_rows(grad_rows), _wrap(grad_nearest.contiguous(), "vec3")]
-            _per_block(made.to_points, inputs, len(points), [_wrap(grad_points, "vec3")], points.device)
+            warp_runtime.launch_blocks(made.to_points, len(points), inputs, [_wrap(grad_points, "vec3")], points.device)
         return grad_points, None, None, None, None, grad_tables, grad_features, None, None, None
 
 
@@ -119,19 +112,6 @@ def _kernels(channels: int, k: int, device: torch.device) -> Any:
     made = _gather_kernels.make(channels, k)
     warp_runtime.load(made.module, device)
     return made
-
-
-def _per_block(kernel: Any, inputs: list[Any], count: int, outputs: list[Any], device: torch.device) -> None:
-    if count == 0:
-        return
-    if device.type != "cpu":
-        warp_runtime.launch(kernel, count, [*inputs, 0, 1, *outputs], device)
-        return
-    blocks = torch.get_num_threads()
-    size = -(-count // blocks)
-    warp_runtime.on_host_threads(
-        lambda block: warp_runtime.launch(kernel, 1, [*inputs, block, size, *outputs], device), blocks
-    )
 
 
 def _wrap(tensor: Tensor, kind: Any = None) -> Any:

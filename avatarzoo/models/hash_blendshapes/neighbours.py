@@ -100,7 +100,7 @@ class NeighbourSearch(nn.Module):
         if search == "clustered":
             inputs += [len(self.starts) - 1, _wrap(self.starts), _wrap(self.members)]
         kernel = kernels.clustered if search == "clustered" else kernels.brute
-        _launch(kernel, inputs, len(points), [_wrap2(index), _wrap2(square)], points.device)
+        warp_runtime.launch_blocks(kernel, len(points), inputs, [_wrap2(index), _wrap2(square)], points.device)
         return index, square.sqrt()
 
 
@@ -127,19 +127,6 @@ def _search_torch(points: Tensor, image: Tensor, anchors: Tensor, k: int) -> tup
             index[part] = nearest.indices + number * len(own)
             distance[part] = nearest.values.sqrt()
     return index, distance
-
-
-def _launch(kernel: Any, inputs: list[Any], count: int, outputs: list[Any], device: torch.device) -> None:
-    if count == 0:
-        return
-    if device.type != "cpu":
-        warp_runtime.launch(kernel, count, [*inputs, 0, 1, *outputs], device)
-        return
-    blocks = torch.get_num_threads()
-    size = -(-count // blocks)
-    warp_runtime.on_host_threads(
-        lambda block: warp_runtime.launch(kernel, 1, [*inputs, block, size, *outputs], device), blocks
-    )
 
 
 def _wrap(tensor: Tensor, width: int = 1) -> Any:
