@@ -12,6 +12,28 @@ from avatarzoo.errors import ConfigError
 from avatarzoo.registry import register
 
 
+def encode_bands(values: Tensor, bands: int) -> Tensor:
+    """Return sines and cosines of pi 2^j x for j below ``bands``, in the order of ``Sinusoidal``: N,D -> N,2*D*bands.
+
+    Doubling the angle, sin 2a = 2 sin a cos a and cos 2a = 1 - 2 sin^2 a, gives each band from the one before, which is
+    cheaper than a sine each. An error grows fourfold per band at most: in float32 fewer than ten bands are safe.
+
+    Args:
+        values: N,D float32 or float64.
+        bands: number of frequencies.
+
+    Source: Mildenhall et al. 2020 (NeRF), equation 4.
+    """
+    if bands == 0:
+        return values[:, :0]
+    sine, cosine = torch.sin(math.pi * values), torch.cos(math.pi * values)
+    found = [sine, cosine]
+    for _ in range(bands - 1):
+        sine, cosine = 2 * sine * cosine, 1 - 2 * sine.square()
+        found += [sine, cosine]
+    return torch.cat(found, dim=-1)
+
+
 @register("encoding", "sinusoidal")
 class Sinusoidal(Encoding):
     """Positional encoding: sin and cos of 2^k pi x for k = 0 .. bands - 1, without parameters.

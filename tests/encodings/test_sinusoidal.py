@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from avatarzoo.encodings.sinusoidal import Sinusoidal
+from avatarzoo.encodings.sinusoidal import Sinusoidal, encode_bands
 from avatarzoo.errors import ConfigError
 
 
@@ -82,3 +82,14 @@ def test_what_it_cannot_do_is_said() -> None:
     assert Sinusoidal(2, bands=0, identity=True)(torch.rand(4, 2)).shape == (4, 2)
     with pytest.raises(ConfigError, match="fraction of the run"):
         Sinusoidal(2, window=80_000)
+
+
+def test_doubled_angles_give_the_same_bands() -> None:
+    points = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for bands in (0, 1, 8):
+        found = encode_bands(points, bands)
+        assert found.shape == (200, 6 * bands)
+        if bands:
+            torch.testing.assert_close(found, Sinusoidal(3, bands=bands)(points), rtol=0, atol=2e-4)
+            exact = Sinusoidal(3, bands=bands)(points.double())
+            torch.testing.assert_close(encode_bands(points.double(), bands), exact, rtol=0, atol=1e-11)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from avatarzoo.batch import Group
+from avatarzoo.encodings.sinusoidal import encode_bands
 from avatarzoo.errors import ConfigError
 
 #: Look-ups in blended tables: (points N,3 in 0..1, values T,entries,C, table N) -> N,features.
@@ -33,21 +34,6 @@ class Scene(Group):
     tables: Tensor | None
     features: Tensor | None
     blend: Tensor | None = None
-
-
-def encode_bands(values: Tensor, bands: int) -> Tensor:
-    """Return sines and cosines of pi 2^j x for j below ``bands``: N,D -> N,2*D*bands.
-
-    Doubling the angle gives each band from the one before, which is cheaper than a sine each.
-
-    Source: Mildenhall et al. 2020 (NeRF), equation 4.
-    """
-    sine, cosine = torch.sin(math.pi * values), torch.cos(math.pi * values)
-    found = [sine, cosine]
-    for _ in range(bands - 1):
-        sine, cosine = 2 * sine * cosine, 1 - 2 * sine.square()
-        found += [sine, cosine]
-    return torch.cat(found, dim=-1)
 
 
 class Field(nn.Module):
