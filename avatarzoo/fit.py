@@ -19,6 +19,7 @@ from avatarzoo.callbacks.guard import Guard
 from avatarzoo.callbacks.metrics import Metrics
 from avatarzoo.callbacks.pictures import Pictures
 from avatarzoo.callbacks.progress import ProgressBar
+from avatarzoo.callbacks.snapshots import Snapshots
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.config import from_yaml
 from avatarzoo.datamodules.base import Capture, ZooData
@@ -72,7 +73,8 @@ def fit(config: Mapping[str, Any]) -> Path:
     checkpoints, guard, metrics = Checkpoints(run, every["checkpoint"]), Guard(), Metrics(run)
     pictures = Pictures(run, capture, every["pictures"])
     # In this order: rows are written before they are shown, and the guard lets go after the last checkpoint is written.
-    callbacks = [metrics, ProgressBar(metrics), checkpoints, pictures, guard]
+    snapshots = Snapshots(run, (config.get("checkpoint") or {}).get("snapshot_minutes"))
+    callbacks = [metrics, ProgressBar(metrics), checkpoints, snapshots, pictures, guard]
     trainer = build_trainer(config, module, run, callbacks)
     if trainer.is_global_zero:
         absent = absent_inputs(capture, _readers(config, module))

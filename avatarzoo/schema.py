@@ -105,6 +105,17 @@ class Every:
     every: int = 0
 
 
+@dataclass
+class Checkpoint:
+    """When weights are written: the last checkpoint every so many steps (0 = at the end), snapshots every so many minutes.
+
+    Snapshots (null = none) hold weights alone; ``avatarzoo curve`` scores them.
+    """
+
+    every: int = 0
+    snapshot_minutes: float | None = None
+
+
 @dataclass(kw_only=True)
 class Top:
     """The top level; components and the nodes above are checked on their own."""
@@ -171,9 +182,12 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         else:
             checked[kind] = component(kind, checked[kind])
     _check_parts(checked)
-    fixed = {"loader": Loader, "trainer": Trainer, "pictures": Every, "checkpoint": Every}
+    fixed = {"loader": Loader, "trainer": Trainer, "pictures": Every, "checkpoint": Checkpoint}
     for key, node in fixed.items():
         checked[key] = check(key, checked[key], keys_of(node))
+    minutes = checked["checkpoint"]["snapshot_minutes"]
+    if minutes is not None and minutes <= 0:
+        raise ConfigError(f"checkpoint.snapshot_minutes={minutes}: give minutes above 0, or null for no snapshots.")
     checked["phases"] = {
         name: _check_phase(f"phases.{name}", phase) for name, phase in checked["phases"].items() if phase is not None
     }

@@ -46,7 +46,7 @@ class Checkpoints(L.Callback):
         self.save(trainer, cast(ZooModule, pl_module))
 
     def save(self, trainer: L.Trainer, module: ZooModule) -> None:
-        """Write the checkpoint beside its place, then move it there in one act.
+        """Write the last checkpoint.
 
         Args:
             trainer: the trainer.
@@ -55,11 +55,22 @@ class Checkpoints(L.Callback):
         if module.iteration == self._saved_at:
             return
         self._saved_at = module.iteration
-        partial = self.path.with_suffix(".partial")
-        if trainer.is_global_zero:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-        trainer.save_checkpoint(partial)
-        if trainer.is_global_zero:
-            with open(partial, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
+        save_whole(trainer, self.path)
+
+
+def save_whole(trainer: L.Trainer, path: Path, weights_only: bool = False) -> None:
+    """Write a checkpoint beside its place, then move it there in one act; every process has to call it.
+
+    Args:
+        trainer: the trainer.
+        path: of the file.
+        weights_only: leave out what resuming needs.
+    """
+    partial = path.with_suffix(".partial")
+    if trainer.is_global_zero:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    trainer.save_checkpoint(partial, weights_only=weights_only)
+    if trainer.is_global_zero:
+        with open(partial, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
