@@ -68,20 +68,28 @@ class OccupancyGrid(Group):
         return OccupancyGrid(self.occupied & other.occupied, self.low, self.cell)
 
 
-def box_grid(low: Tensor, high: Tensor, resolution: int, images: int = 1, occupied: bool = False) -> OccupancyGrid:
+def box_grid(
+    low: Tensor,
+    high: Tensor,
+    resolution: int,
+    images: int = 1,
+    occupied: bool = False,
+    device: torch.device | str | None = None,
+) -> OccupancyGrid:
     """Make a grid of cubic cells over a box; the longest side has ``resolution`` cells, the others fewer.
 
     Args:
-        low, high: 3 mm.
+        low, high: 3 mm; on the CPU, or their values are waited for.
         resolution: cells along the longest side.
         images: number of grids.
         occupied: what every cell starts as.
+        device: of the grid; None takes that of ``low``.
     """
+    device = low.device if device is None else torch.device(device)
     cell = float((high - low).max()) / resolution
     shape = [max(1, int(-(-float(side) // cell)) if cell else 1) for side in high - low - 1e-4 * cell]
-    full = torch.full if occupied else torch.zeros
-    bits = full((images, *shape), occupied) if occupied else torch.zeros(images, *shape, dtype=torch.bool)
-    return OccupancyGrid(bits.bool().to(low.device), low.clone().float(), torch.tensor(cell, device=low.device))
+    bits = torch.full((images, *shape), occupied, dtype=torch.bool, device=device)
+    return OccupancyGrid(bits, low.float().to(device, copy=True), torch.tensor(cell, device=device))
 
 
 def pack(occupied: Tensor) -> Tensor:

@@ -251,14 +251,14 @@ class HashBlendshapes(Avatar):
 
     def shell(self, scene: Scene, resolution: int | None = None) -> OccupancyGrid:
         """Return where the frames' anchors are within reach, a grid per image."""
-        low, high = (side.to(scene.positions.device) for side in self._box)
+        low, high = self._box
         cells = resolution or max(1, round(float((high - low).max()) / self.shell_cell))
-        return mark_near(box_grid(low, high, cells, len(scene.positions)), scene.positions, self.reach)
+        grid = box_grid(low, high, cells, len(scene.positions), device=scene.positions.device)
+        return mark_near(grid, scene.positions, self.reach)
 
     def union(self) -> OccupancyGrid:
         """Return the union occupancy grid over training expressions."""
-        low, high = (side.to(self.union_bits.device) for side in self._box)
-        grid = box_grid(low, high, self.union_resolution)
+        grid = box_grid(*self._box, self.union_resolution, device=self.union_bits.device)
         return OccupancyGrid(unpack(self.union_bits, self._union_shape), grid.low, grid.cell)
 
     @torch.no_grad()

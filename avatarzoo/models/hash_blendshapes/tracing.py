@@ -27,12 +27,12 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     camera = batch.view.camera  # type: ignore[union-attr]
     height, width = camera.size
     images, count = batch.size, min(model.rays, height * width)
-    pixels, first, second = _draws(batch.meta.noise_key, height * width, count, model.coarse, model.fine)
     scene = model.scene(batch)
+    device = scene.positions.device
+    pixels, first, second = _draws(batch.meta.noise_key, height * width, count, model.coarse, model.fine, device)
     grid = model.shell(scene)
     place = torch.stack([pixels % width, pixels // width], dim=-1)
-    rays = pixel_rays(camera, batch.mesh.head_pose, place.to(scene.positions.device))  # type: ignore[union-attr]
-    pixels = pixels.to(scene.positions.device)
+    rays = pixel_rays(camera, batch.mesh.head_pose, place)  # type: ignore[union-attr]
     covered = torch.zeros(images, height * width, 1, device=pixels.device).scatter_(1, pixels[..., None], 1.0)
     behind = end_of_rays(model, batch)
     rows = rays.image * (height * width) + pixels.reshape(-1)
@@ -64,8 +64,10 @@ def _before(batch: HeadBatch, image: Tensor, alpha: Tensor, where: Tensor) -> Te
     return image if background is None else image + (1 - alpha) * where * background.to(image)[..., None, None]
 
 
-def _draws(keys: Tensor, size: int, count: int, coarse: int, fine: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pixels B,N and noise B*N,coarse and B*N,fine: functions of the samples' keys alone."""
+def _draws(
+    keys: Tensor, size: int, count: int, coarse: int, fine: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return pixels B,N and noise B*N,coarse and B*N,fine: functions of the samples' keys alone, which lie on the CPU."""
     pixels, first, second = [], [], []
     for key in keys.tolist():
         generator = torch.Generator().manual_seed(key)
@@ -73,7 +75,6 @@ def _draws(keys: Tensor, size: int, count: int, coarse: int, fine: int) -> tuple
         pixels.append(torch.randperm(size, generator=generator)[:count].sort().values)
         first.append(torch.rand(count, coarse, generator=generator))
         second.append(torch.rand(count, fine, generator=generator))
-    device = keys.device
     return torch.stack(pixels).to(device), torch.cat(first).to(device), torch.cat(second).to(device)
 
 
