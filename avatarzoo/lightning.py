@@ -183,8 +183,9 @@ class ZooModule(L.LightningModule):
 
     def _finish_model(self) -> None:
         data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            self.model.finish(data.batches("train", 1), len(data.capture.splits["train"]))
+        if data is not None and self.progress >= 1.0:  # not for an interrupt: that waits for no more than the step
+            frames = data.frames("train")
+            self.model.finish(frames, len(frames))
 
     def _run(
         self,

@@ -19,7 +19,7 @@ from avatarzoo.callbacks.pictures import Pictures
 from avatarzoo.datamodules.base import Capture
 from avatarzoo.errors import ConfigError
 from avatarzoo.lightning import ZooModule
-from avatarzoo.models.base import parameter_counts
+from avatarzoo.models.base import Model, parameter_counts
 from avatarzoo.versions import versions
 
 TERM = "loss term "  #: what readers of ``absent_inputs`` that are loss terms are called
@@ -146,6 +146,10 @@ def conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module:
     if pictures.last is not None:
         lines.append(f"pictures    {pictures.last}")
     if guard.interrupted:
+        if type(module.model).finish is not Model.finish and module.progress < 1.0:
+            lines.append(
+                "left out    what the model makes when a run ends; test and render go without it, perhaps slower"
+            )
         lines.append(f"to resume   avatarzoo fit resume={checkpoints.run}")
     else:
         lines.append(f"next        avatarzoo test ckpt={checkpoints.run} protocol=tracked-v1")

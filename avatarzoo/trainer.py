@@ -51,11 +51,11 @@ def build_trainer(config: Mapping[str, Any], module: ZooModule, run: Path, callb
     several = devices not in (1, "1") and not (isinstance(devices, list) and len(devices) == 1)
     strategy: Any = "auto"
     if several or int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        # Only phases leave parameters without a gradient; looking for such costs time in each step.
+        # Phases leave parameters without a gradient, and models that say so; looking for such costs time in each step.
         # Buffers are the same everywhere, because every statistic in them was averaged; they need no copying per step.
         known = inspect.signature(DistributedDataParallel).parameters
         copying: Any = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
-        strategy = DDPStrategy(find_unused_parameters=len(module.phases) > 1, **copying)
+        strategy = DDPStrategy(find_unused_parameters=len(module.phases) > 1 or module.model.rests, **copying)
     return L.Trainer(
         accelerator=accelerator,
         devices=devices,

@@ -207,6 +207,17 @@ class ZooData(L.LightningDataModule):
         places = [(i, 0) for i in range(len(reader))]
         return self._loader(reader, [places[i : i + size] for i in range(0, len(places), size)])
 
+    def frames(self, split: str) -> DataLoader:
+        """Return a finite loader over the frames of a split, in order: of several pictures of one, the first.
+
+        Args:
+            split: "train", "val" or "test".
+        """
+        reader, first = _Reader(self.capture, split), {}
+        for place, sample in enumerate(reader.samples):
+            first.setdefault((sample.segment, sample.frame), place)
+        return self._loader(reader, [[(place, 0)] for place in first.values()])
+
     def _loader(self, reader: _Reader, batches: Any) -> DataLoader:
         return DataLoader(
             reader,

@@ -35,6 +35,9 @@ class Model(nn.Module, ABC):
     test_inputs: str = "none"
     #: what was optimised on test pictures, for records; set by ``avatarzoo.fitting``.
     test_time_fitting: str = "none"
+    #: whether some steps leave parameters without a gradient, as a warp's before it switches on; set in ``bind``. Several
+    #: processes then look for such parameters in each step.
+    rests: bool = False
     #: progress of the run in 0..1, set before every step; schedules inside models read it.
     progress: float = 0.0
     #: steps completed, set beside it; schedules that count steps read it.
@@ -74,12 +77,14 @@ class Model(nn.Module, ABC):
             average: means a tensor over all processes; every statistic has to pass through it.
         """
 
-    def finish(self, batches: Iterable[HeadBatch], pictures: int) -> None:
+    def finish(self, batches: Iterable[HeadBatch], frames: int) -> None:
         """Do what is left to do once training ends, before the last checkpoint is written.
 
+        Not called when a run is interrupted: what is made here has to be something that pictures can do without.
+
         Args:
-            batches: all pictures of the training split, one by one, in order; read only when iterated.
-            pictures: how many there are.
+            batches: the frames of the training split, one by one, in order, one picture each; read only when iterated.
+            frames: how many there are.
         """
 
 

@@ -177,6 +177,7 @@ class HashBlendshapes(Avatar):
             self.field.box = self.box_mm
         self.blendshapes.bind(summary, self.anchors, self.rasterizer)
         self.warp.bind(summary)
+        self.rests = any(True for _ in self.warp.parameters())
         self.register_buffer("triangles", summary.topology.triangles.clone(), persistent=False)
         beyond = self.reach + self.margin
         low, high = summary.vertex_mean.amin(0) - beyond, summary.vertex_mean.amax(0) + beyond
@@ -266,8 +267,8 @@ class HashBlendshapes(Avatar):
         """Make the union occupancy grid of training frames, without the warp.
 
         Args:
-            batches: of the training split.
-            frames: how many pictures they hold.
+            batches: of the training split, one picture of each frame.
+            frames: how many there are.
         """
         from avatarzoo.models.hash_blendshapes.union import union_of
 

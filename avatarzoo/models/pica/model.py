@@ -133,6 +133,7 @@ class PiCA(Avatar):
         self.mesh.bind(summary, self.rasterizer)
         if self.warp is not None:
             self.warp.bind(summary)
+            self.rests = any(True for _ in self.warp.parameters())
         if self.channels_last:
             for part in (self.driver, self.geometry, self.expression):
                 part.to(memory_format=torch.channels_last)

@@ -1,0 +1,68 @@
+"""What a model does when a run ends: once, over the frames of the training split, and not after an interrupt."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import toy
+from toy import toys  # noqa: F401
+from whole_runs import state
+
+from avatarzoo.batch import HeadBatch
+from avatarzoo.fit import fit
+
+LINE = "left out    what the model makes when a run ends"
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[tuple[int, int, int]]]]:
+    """What ``finish`` was called with: how many frames, and each picture's size, frame and camera."""
+    calls = []
+
+    def finish(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
+        seen = [(batch.size, int(batch.meta.frame[0]), int(batch.meta.camera[0])) for batch in batches]
+        calls.append((frames, seen))
+
+    monkeypatch.setattr(toy.ToyAvatar, "finish", finish)
+    return calls
+
+
+def test_it_sees_each_frame_once_though_two_cameras_do(tmp_path, finished, capsys) -> None:
+    fit(toy.config(tmp_path / "run", trainer__max_steps=3))
+    assert finished == [(6, [(1, frame, 0) for frame in range(6)])]
+    assert LINE not in capsys.readouterr().out
+
+
+def test_an_interrupted_run_does_without_and_says_so_and_its_end_makes_up_for_it(
+    tmp_path, finished, capsys, monkeypatch
+) -> None:
+    original = toy.ToyAvatar.after_step
+
+    def after_step(self, batch, prediction, average) -> None:
+        original(self, batch, prediction, average)
+        if self.iteration == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=6))
+    assert state(run)["avatarzoo"]["iteration"] == 3
+    assert finished == []
+    assert LINE in capsys.readouterr().out
+    monkeypatch.setattr(toy.ToyAvatar, "after_step", original)
+    fit(toy.config(resume=str(run), trainer__max_steps=6))
+    assert [frames for frames, _ in finished] == [6]
+    assert LINE not in capsys.readouterr().out
+
+
+def test_a_model_that_makes_nothing_says_nothing(tmp_path, capsys, monkeypatch) -> None:
+    original = toy.ToyAvatar.after_step
+
+    def after_step(self, batch, prediction, average) -> None:
+        original(self, batch, prediction, average)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    fit(toy.config(tmp_path / "run", trainer__max_steps=6))
+    printed = capsys.readouterr().out
+    assert "to resume" in printed and LINE not in printed
