@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from avatarzoo.batch import View
 from avatarzoo.capture import CaptureSummary
 
 
@@ -21,6 +22,8 @@ class Protocol(ABC):
         background: what happens to the rest of the picture.
         empty: how a counted pixel that the model leaves empty is scored.
         nothing: what to say where no pixel counts at all.
+        requires: dotted paths of HeadBatch that the capture has to provide, beside its pictures and tracked mesh.
+        otherwise: what to do where it does not.
     """
 
     registered_name: str
@@ -31,6 +34,8 @@ class Protocol(ABC):
     storage: str = "8-bit sRGB PNG; numbers come from the files"
     averaging: str = "mean over images of per-image values; mse_pooled and psnr_pooled pool all pixels"
     nothing: str = "no pixel of the scored pictures counts."
+    requires: tuple[str, ...] = ()
+    otherwise: str = ""
     perceptual: str = "lpips 0.1, alex and vgg, inputs in -1..1, spatial map averaged over the counted pixels"
 
     @abstractmethod
@@ -64,6 +69,34 @@ class Protocol(ABC):
             B,1,H,W bool.
         """
         return self.pixels(tracked, covered)
+
+    def select(self, view: View, tracked: Tensor, covered: Tensor, footprint: Callable[[], Tensor]) -> Tensor:
+        """Choose the pixels that count, by what else the capture says of the picture if need be, such as its matte.
+
+        Args:
+            view: of the capture, with whatever ``requires`` names.
+            tracked, covered, footprint: see ``choose``.
+
+        Returns:
+            B,1,H,W bool.
+        """
+        return self.choose(tracked, covered, footprint)
+
+    def truth(self, view: View) -> Tensor:
+        """Return the picture to compare with; the capture's own for most protocols.
+
+        It is also asked for once before anything is rendered.
+
+        Args:
+            view: of the capture, with its image.
+
+        Returns:
+            B,3,H,W float32 in 0..1; what is compared with it is black wherever the model covers nothing.
+
+        Raises:
+            DataError: the capture's pictures are not such that the protocol can use them.
+        """
+        return view.image  # type: ignore[return-value]
 
     def describe(self) -> dict[str, str]:
         """Return the rules in words, for records and docs."""

@@ -72,7 +72,7 @@ def score(
 
     Raises:
         ConfigError: no such checkpoint or protocol, or a model that renders no pictures.
-        DataError: a capture the model cannot be scored on.
+        DataError: a capture the model cannot be scored on, or that lacks what a protocol reads.
     """
     rules = [_protocol(name) for name in dict.fromkeys(protocols)]
     device = _device(device)
@@ -82,6 +82,7 @@ def score(
         raise ConfigError(f"Protocols compare pictures, and model {loaded.config['model']['name']!r} renders none.")
     capture, node = _capture(loaded, data)
     _check_fits(loaded, capture, node["name"])
+    _check_protocols(rules, capture, node["name"], split)
     fitting.check_frames(model, capture, split, fit_codes)
     out = _out_folder(loaded) if out is None else Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -179,6 +180,20 @@ def _check_fits(loaded: Loaded, capture: Capture, name: str) -> None:
             f"The capture's tracked mesh has {here[0]} vertices and {here[1]} triangles, the one trained on had {there[0]} "
             f"and {there[1]}; score on a capture with the same topology."
         )
+
+
+def _check_protocols(rules: Sequence[Protocol], capture: Capture, name: str, split: str) -> None:
+    """Check that the capture gives what the protocols compare with."""
+    for rule in rules:
+        try:
+            check_requirements(f"protocol {rule.registered_name!r}", rule.requires, capture, name)
+        except DataError as error:
+            raise DataError(f"{error} {rule.otherwise}".strip()) from error
+    if any(type(rule).truth is not Protocol.truth for rule in rules) and capture.splits[split]:
+        view = capture.read(capture.splits[split][0]).view
+        for rule in rules:
+            if view is not None and view.image is not None:  # said of all protocols alike when it is scored
+                rule.truth(view)
 
 
 def _shape(summary: CaptureSummary) -> tuple[int, int]:

@@ -93,9 +93,15 @@ def score_image(
         sample: which picture it is.
         nets: perceptual metrics to compute, from ``perceptual_nets``.
     """
-    truth = (batch.view.image.clamp(0, 1) * 255).round() / 255  # type: ignore[union-attr]  # both sides are 8-bit
+    view = batch.view
+    truth = (protocol.truth(view).clamp(0, 1) * 255).round() / 255  # type: ignore[arg-type]  # both sides are 8-bit
     predicted = torch.where(covered, predicted, 0.0)
-    scored = protocol.choose(tracked[0], covered, lambda: draw_footprint(batch, summary, fixed_rasterizer()))
+    scored = protocol.select(
+        view,  # type: ignore[arg-type]
+        tracked[0],
+        covered,
+        lambda: draw_footprint(batch, summary, fixed_rasterizer()),
+    )
     parts = split_regions(scored, *tracked, summary)
     regions = {name: _region(predicted, truth, mask) for name, mask in parts.items()}
     return ImageScore(

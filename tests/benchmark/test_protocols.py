@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import fixtures
 import pillow_capture as pillow
 import pytest
 import torch
@@ -15,7 +16,7 @@ from avatarzoo.datamodules.base import ZooData
 from avatarzoo.metrics import mse255
 
 NAMES = ("tracked-v1", "rasterised-v1")
-ALL = (*NAMES, "closeup-v1")
+ALL = fixtures.built_in("protocol")
 
 
 def scores(tmp_path: Path, image: torch.Tensor, coverage: torch.Tensor | None) -> dict[str, dict]:
@@ -79,3 +80,9 @@ def test_protocols_describe_themselves_and_have_no_options(name: str) -> None:
     words = rule.describe()
     assert words["id"] == name and all(isinstance(v, str) and v for v in words.values())
     assert registry.options(type(rule)) == {}
+    assert bool(rule.requires) == bool(rule.otherwise)
+
+
+def test_every_protocol_is_in_the_docs() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    assert len(ALL) >= 5 and all(f"| `{name}` |" in text for name in ALL)
