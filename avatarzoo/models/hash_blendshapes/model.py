@@ -18,6 +18,7 @@ from avatarzoo.models.hash_blendshapes.blendshapes import LocalBlendshapes
 from avatarzoo.models.hash_blendshapes.field import Field, Scene
 from avatarzoo.models.hash_blendshapes.gather import gather
 from avatarzoo.models.hash_blendshapes.neighbours import NeighbourSearch
+from avatarzoo.models.hash_blendshapes.ray_draws import RayFocus
 from avatarzoo.models.hash_blendshapes.tracing import draw, train_rays
 from avatarzoo.registry import register
 from avatarzoo.volume.march import mark_near
@@ -68,6 +69,7 @@ class HashBlendshapes(Avatar):
         surface_prior: float = 0.0,
         surface_width: float = 8.0,
         rays: int = 256,
+        ray_focus: dict[str, float] | None = None,
         coarse: int = 32,
         fine: int = 32,
         keep_coarse: bool = True,
@@ -111,6 +113,7 @@ class HashBlendshapes(Avatar):
                 then starts as a shell around the tracked mesh.
             surface_width: mm from a plane at which the prior adds nothing.
             rays: per image and step, spread over the picture.
+            ray_focus: how much likelier rays through regions of the surface are, e.g. {mouth: 8}; null in the paper.
             coarse, fine: samples per ray, stratified and by importance.
             keep_coarse: composite (and train) the coarse samples too; else they only say where the fine ones go.
             shell_cell_mm: cells in which space within reach of a frame's anchors is marked; rays skip the rest.
@@ -132,6 +135,7 @@ class HashBlendshapes(Avatar):
         self.shell_cell, self.union_resolution, self.union_frames = shell_cell_mm, union_resolution, union_frames
         self.union_threshold, self.margin = union_threshold, margin_mm
         self.step, self.early_stop, self.chunk = step_mm, early_stop, chunk
+        self.ray_focus = RayFocus(ray_focus) if ray_focus else None
         self.rasterizer = registry.build("rasterizer", parts["rasterizer"])
         self.warp = registry.build("warp", parts["warp"])
         self.anchors = Anchors()
@@ -177,6 +181,8 @@ class HashBlendshapes(Avatar):
             self.field.box = self.box_mm
         self.blendshapes.bind(summary, self.anchors, self.rasterizer)
         self.warp.bind(summary)
+        if self.ray_focus is not None:
+            self.ray_focus.bind(summary)
         self.rests = any(True for _ in self.warp.parameters())
         self.register_buffer("triangles", summary.topology.triangles.clone(), persistent=False)
         beyond = self.reach + self.margin

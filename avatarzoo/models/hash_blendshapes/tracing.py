@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from avatarzoo.batch import HeadBatch, Prediction
+from avatarzoo.batch import Group, HeadBatch, Prediction
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip
 from avatarzoo.models.hash_blendshapes.field import Scene
+from avatarzoo.models.hash_blendshapes.ray_draws import draw_rays
 from avatarzoo.volume.compositing import Composite, composite, ray_weights
 from avatarzoo.volume.march import distances, occupied_length
 from avatarzoo.volume.occupancy import OccupancyGrid
@@ -28,13 +30,15 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     height, width = camera.size
     images, count = batch.size, min(model.rays, height * width)
     scene = model.scene(batch)
-    device = scene.positions.device
-    pixels, first, second = _draws(batch.meta.noise_key, height * width, count, model.coarse, model.fine, device)
+    seen = first_surface(model, batch)
+    factors = None if seen is None or model.ray_focus is None else model.ray_focus(seen.triangle).flatten(1)
+    numbers = (height * width, count, model.coarse, model.fine)
+    pixels, first, second = draw_rays(batch.meta.noise_key, *numbers, scene.positions.device, factors)
     grid = model.shell(scene)
     place = torch.stack([pixels % width, pixels // width], dim=-1)
     rays = pixel_rays(camera, batch.mesh.head_pose, place)  # type: ignore[union-attr]
     covered = torch.zeros(images, height * width, 1, device=pixels.device).scatter_(1, pixels[..., None], 1.0)
-    behind = end_of_rays(model, batch)
+    behind = end_of_rays(model, seen)
     rows = rays.image * (height * width) + pixels.reshape(-1)
     total = occupied_length(rays, grid, None if behind is None else behind.reshape(-1)[rows] / rays.depth_scale)
     hit = (total > 0).nonzero()[:, 0]
@@ -43,11 +47,11 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     extras = {"blend_weights": scene.blend[..., :-1]} if scene.blend is not None and scene.blend.shape[-1] > 1 else {}
     if len(hit):
         some, total = rays.pick(hit), total[hit]
-        seen, more = _sample_and_composite(model, batch, scene, grid, some, total, first[hit], second[hit])
+        found, more = _sample_and_composite(model, batch, scene, grid, some, total, first[hit], second[hit])
         rows = rows[hit]
-        image = image.index_copy(0, rows, seen.colour)
-        alpha = alpha.index_copy(0, rows, seen.alpha[:, None])
-        depth[rows, 0] = (seen.distance * some.depth_scale).detach()
+        image = image.index_copy(0, rows, found.colour)
+        alpha = alpha.index_copy(0, rows, found.alpha[:, None])
+        depth[rows, 0] = (found.distance * some.depth_scale).detach()
         extras |= more
 
     def picture(values: Tensor) -> Tensor:
@@ -62,20 +66,6 @@ def _before(batch: HeadBatch, image: Tensor, alpha: Tensor, where: Tensor) -> Te
     """Lay a picture over the batch's background colour, at some pixels; over black where the batch names none."""
     background = batch.view.background  # type: ignore[union-attr]
     return image if background is None else image + (1 - alpha) * where * background.to(image)[..., None, None]
-
-
-def _draws(
-    keys: Tensor, size: int, count: int, coarse: int, fine: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return pixels B,N and noise B*N,coarse and B*N,fine: functions of the samples' keys alone, which lie on the CPU."""
-    pixels, first, second = [], [], []
-    for key in keys.tolist():
-        generator = torch.Generator().manual_seed(key)
-        # in reading order: rays side by side meet the same anchors, whose tables are then in the cache
-        pixels.append(torch.randperm(size, generator=generator)[:count].sort().values)
-        first.append(torch.rand(count, coarse, generator=generator))
-        second.append(torch.rand(count, fine, generator=generator))
-    return torch.stack(pixels).to(device), torch.cat(first).to(device), torch.cat(second).to(device)
 
 
 def _sample_and_composite(
@@ -136,19 +126,38 @@ def _evaluate(
     return density.unflatten(0, places.shape), colour.unflatten(0, places.shape), away, offset
 
 
-@torch.no_grad()
-def end_of_rays(model: HashBlendshapes, batch: HeadBatch) -> Tensor | None:
-    """Return the camera depth at which rays may end, behind the tracked mesh's first surface: B,H,W mm.
+@dataclass
+class FirstSurface(Group):
+    """Where rays meet the tracked mesh first.
 
-    Infinite where a pixel's ray misses the mesh; None when the model looks at all there is (``behind_mm: null``).
+    Attributes:
+        triangle: B,H,W int64, -1 where they miss it.
+        depth: B,H,W mm, camera z; infinite where they miss it.
     """
-    if model.behind is None:
+
+    triangle: Tensor
+    depth: Tensor
+
+
+@torch.no_grad()
+def first_surface(model: HashBlendshapes, batch: HeadBatch) -> FirstSurface | None:
+    """Draw the tracked mesh; None where nothing asks for it (no ``behind_mm``, no ``ray_focus``)."""
+    if model.behind is None and (model.ray_focus is None or not model.training):
         return None
     camera, mesh = batch.view.camera, batch.mesh  # type: ignore[union-attr]
     points = to_camera(mesh.vertices.float(), *face_to_camera(camera, mesh.head_pose))  # type: ignore[union-attr]
     raster = model.rasterizer.rasterize(to_clip(points, camera.K, camera.size), model.triangles, camera.size)
     depth = model.rasterizer.interpolate(points[..., 2:].contiguous(), raster, model.triangles)[..., 0]
-    return torch.where(raster[..., 3] > 0, depth + model.behind, torch.inf)
+    triangle = raster[..., 3].long() - 1
+    return FirstSurface(triangle, torch.where(triangle >= 0, depth, torch.inf))
+
+
+def end_of_rays(model: HashBlendshapes, seen: FirstSurface | None) -> Tensor | None:
+    """Return the camera depth at which rays may end, behind the tracked mesh's first surface: B,H,W mm.
+
+    Infinite where a pixel's ray misses the mesh; None when the model looks at all there is (``behind_mm: null``).
+    """
+    return None if model.behind is None or seen is None else seen.depth + model.behind
 
 
 def occupied_space(model: HashBlendshapes, scene: Scene) -> OccupancyGrid:
@@ -172,7 +181,7 @@ def draw(model: HashBlendshapes, batch: HeadBatch, grid: OccupancyGrid | None = 
     camera = batch.view.camera  # type: ignore[union-attr]
     scene = model.scene(batch)
     grid = occupied_space(model, scene) if grid is None else grid
-    behind = end_of_rays(model, batch)
+    behind = end_of_rays(model, first_surface(model, batch))
     pixels = pixel_grid(camera.size, scene.positions.device)
     images, count = batch.size, len(pixels)
     out = scene.positions.new_zeros(images * count, 5)

@@ -10,18 +10,18 @@ import torch
 from tiny_volume import batch, build
 
 from avatarzoo.batch import HeadBatch
-from avatarzoo.models.hash_blendshapes.tracing import _draws
+from avatarzoo.models.hash_blendshapes.ray_draws import draw_rays
 from avatarzoo.volume.occupancy import box_grid
 
 
 def test_what_keys_on_the_cpu_draw_lies_where_the_model_is() -> None:
     """As the trainer hands batches over: everything on the device but the keys of the noise."""
     keys = torch.tensor([3, 4])
-    drawn = _draws(keys, 50, 10, 4, 6, torch.device("meta"))
+    drawn = draw_rays(keys, 50, 10, 4, 6, torch.device("meta"))
     assert [tuple(t.shape) for t in drawn] == [(2, 10), (20, 4), (20, 6)]
     assert all(t.device.type == "meta" for t in drawn)
-    here = _draws(keys, 50, 10, 4, 6, torch.device("cpu"))
-    assert torch.equal(here[0][1], _draws(keys[1:], 50, 10, 4, 6, torch.device("cpu"))[0][0])
+    here = draw_rays(keys, 50, 10, 4, 6, torch.device("cpu"))
+    assert torch.equal(here[0][1], draw_rays(keys[1:], 50, 10, 4, 6, torch.device("cpu"))[0][0])
 
 
 def test_a_grid_lies_where_it_is_asked_for() -> None:

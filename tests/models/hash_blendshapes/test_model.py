@@ -8,7 +8,7 @@ import torch
 from tiny_volume import batch, build
 
 from avatarzoo.errors import ConfigError
-from avatarzoo.models.hash_blendshapes.tracing import end_of_rays
+from avatarzoo.models.hash_blendshapes.tracing import end_of_rays, first_surface
 from avatarzoo.models.hash_blendshapes.union import lost_outside
 
 
@@ -89,10 +89,10 @@ def test_a_background_stands_behind_rays_and_pictures() -> None:
 
 def test_rays_may_end_behind_the_tracked_mesh() -> None:
     whole, cut = build().eval(), build(model__behind_mm=40.0).eval()
-    ends = end_of_rays(cut, batch())
+    ends = end_of_rays(cut, first_surface(cut, batch()))
     truth = batch().view.depth[:, 0]
     torch.testing.assert_close(ends[truth > 0], truth[truth > 0] + 40, rtol=0, atol=0.5)
-    assert ends[truth == 0].isinf().all() and end_of_rays(whole, batch()) is None
+    assert ends[truth == 0].isinf().all() and end_of_rays(whole, first_surface(whole, batch())) is None
     first, second = whole.render(batch()), cut.render(batch())
     assert (second.alpha <= first.alpha + 1e-4).all()
     torch.testing.assert_close(second.alpha[:, 0][truth == 0], first.alpha[:, 0][truth == 0], rtol=0, atol=1e-4)
