@@ -58,8 +58,8 @@ class SE3(Warp):
         depth: int = 5,
         branch_hidden: int = 1,
         bands: int = 6,
-        start: int | float = 5000,
-        window: int | float = 80_000,
+        start: int | float = 0.0125,
+        window: int | float = 0.2,
         init_scale: float = 1e-4,
         latent_scale: float = 0.05,
     ) -> None:
@@ -70,8 +70,8 @@ class SE3(Warp):
             width, depth: of the backbone's hidden layers.
             branch_hidden: hidden layers of each branch before its linear output ("2-layer MLP": one hidden, one output).
             bands: frequency bands, all open after ``window``.
-            start: when the warp switches on; steps, or a fraction of the run.
-            window: how long the bands take to open, from the first step; 0 opens them at once.
+            start: when the warp switches on; steps, or a fraction of the run (the default: the paper's 5,000 of 400,000).
+            window: how long the bands take to open, from the first step, likewise (80,000); 0 opens them at once.
             init_scale: output weights start uniform in +-this, so that the warp starts as the identity.
             latent_scale: spread of the codes at the start.
 
