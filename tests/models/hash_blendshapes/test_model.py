@@ -62,20 +62,28 @@ def test_the_union_grid_keeps_the_picture_and_says_what_it_loses() -> None:
 
 
 def test_the_warp_moves_training_rays_only() -> None:
-    model = build()
-    from avatarzoo import registry
-
-    model.warp = registry.build("warp", {"name": "translation"})
-    model.warp.bind(fx.summary())
-    still = model.train().predict(batch(), "fit", {})
-    picture = model.eval().render(batch())
+    """As a head that stands elsewhere; pictures and the union grid know no warp, in training mode neither."""
+    model = build(warp__name="translation", model__union_frames=2).train()
+    shift = torch.tensor([0.0, 15.0, 0.0])
+    elsewhere = batch()
+    elsewhere.mesh.head_pose[:, :, 3] -= elsewhere.mesh.head_pose[:, :, :3] @ shift
+    frames = [fx.sample(0, 0), fx.sample(2, 0)]
     with torch.no_grad():
-        model.warp.shifts.weight[:, 1] = 1.5  # of 10 mm
-    moved = model.train().predict(batch(), "fit", {})
-    assert (moved.alpha - still.alpha).abs().mean() > 1e-3
-    assert moved.extras["warp_latent"].shape == (2,)
-    assert moved.extras["warp_offset"].max() <= 225 + 1e-2 and moved.extras["warp_offset"].min() > 50
-    assert torch.equal(model.eval().render(batch()).image, picture.image)
+        still, expected = (model.predict(b, "fit", {}) for b in (batch(), elsewhere))
+        picture = model.render(batch())
+        model.finish(frames, 2)
+        union = model.union().occupied
+        model.warp.shifts.weight.copy_(shift / model.warp.unit)
+        moved = model.predict(batch(), "fit", {})
+        assert torch.equal(model.render(batch()).image, picture.image)
+        model.finish(frames, 2)
+    assert torch.equal(model.union().occupied, union)
+    apart = (moved.alpha - still.alpha).abs().mean()
+    assert apart > 0.01 and (moved.alpha - expected.alpha).abs().mean() < 0.1 * apart
+    assert moved.extras["warp_latent"].tolist() == pytest.approx([2.25 / 3] * 2)
+    opaque = moved.alpha.sum(dim=(1, 2, 3))  # a mean over the rays that come near: fewer than all, more than meet anything
+    assert (moved.extras["warp_offset"] >= 225 * opaque / 500).all()
+    assert (moved.extras["warp_offset"] <= 225.1 * opaque / (moved.alpha > 0).sum(dim=(1, 2, 3))).all()
 
 
 def test_a_background_stands_behind_rays_and_pictures() -> None:
