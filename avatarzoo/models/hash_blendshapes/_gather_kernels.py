@@ -175,8 +175,9 @@ def make(channels: int, k: int) -> SimpleNamespace:
         axes: wp.array[wp.mat33], values: wp.array[entry_type], scales: wp.array[float], levels: wp.array[wp.vec4i],
         entries: int, width: int, bands: int, box: float, rows: wp.array2d[float], grad_rows: wp.array2d[float],
         grad_nearest: wp.array[wp.vec3], first: int, per_thread: int, grad_points: wp.array[wp.vec3],
+        grad_weights: wp.array[float],
     ):  # fmt: skip
-        """Carry gradients to the points; the blend's weights are taken as constants."""
+        """Carry gradients to the points, where the blend's weights do not change, and to those weights."""
         block = first + wp.tid()
         for n in range(block * per_thread, wp.min((block + 1) * per_thread, points.shape[0])):
             total = wp.vec3()
@@ -184,16 +185,19 @@ def make(channels: int, k: int) -> SimpleNamespace:
                 anchor = int(index[n * k + j])
                 local = axes[anchor] * (points[n] - positions[anchor])
                 along_local = wp.vec3()
+                by_weight = float(0.0)
                 for number in range(levels.shape[0]):
                     position = place_in(local, box, scales[number])
                     cell = cell_of(position)
                     after = rest_of(position, cell)
                     places = entries_of(cell, levels[number], anchor * entries)
+                    shares = shares_of(after)
                     for corner in range(8):
                         value = values[places[corner]]
                         along = float(0.0)
                         for c in range(channels):
                             along += value[c] * grad_rows[n, number * channels + c]
+                        by_weight += shares[corner] * along
                         along = along * weights[n * k + j] * scales[number] / (2.0 * box)
                         for axis in range(3):
                             slope = float(-1.0)
@@ -218,6 +222,7 @@ def make(channels: int, k: int) -> SimpleNamespace:
                             slope += rate * (rows[n, at + 3] * grad_rows[n, at] - rows[n, at] * grad_rows[n, at + 3])
                             rate = rate * 2.0
                         along_local[axis] = along_local[axis] + slope
+                grad_weights[n * k + j] = by_weight
                 total += wp.transpose(axes[anchor]) * along_local
             grad_points[n] = total
 

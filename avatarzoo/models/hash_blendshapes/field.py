@@ -84,16 +84,13 @@ class Field(nn.Module):
         encoded = encode_bands(directions, self.view_bands)
         return self.view(torch.cat([encoded, directions], dim=1) if self.identity else encoded)
 
-    def inputs(
-        self, scene: Scene, points: Tensor, index: Tensor, distance: Tensor, look_up: LookUp
-    ) -> tuple[Tensor, Tensor]:
-        """Gather what the network reads.
+    def inputs(self, scene: Scene, points: Tensor, index: Tensor, look_up: LookUp) -> tuple[Tensor, Tensor]:
+        """Gather what the network reads; points get their whole gradient, that of the blend's weights included.
 
         Args:
             scene: of the batch.
             points: N,3 mm.
             index: N,k rows of the B*A anchors, nearest first.
-            distance: N,k mm.
             look_up: of the hash grid.
 
         Returns:
@@ -107,7 +104,8 @@ class Field(nn.Module):
             offset = points.repeat_interleave(k, dim=0) - positions.index_select(0, flat)
             local = (axes.index_select(0, flat).unflatten(1, (3, 3)) * offset[:, None]).sum(-1)
             found = look_up(local / (2 * self.box) + 0.5, scene.tables, flat).unflatten(0, (count, k))
-            parts.append((found * self.blend_weights(distance)[..., None]).sum(1))
+            weights = self.blend_weights(offset.norm(dim=-1).unflatten(0, (count, k)))
+            parts.append((found * weights[..., None]).sum(1))
             nearest = local.unflatten(0, (count, k))[:, 0]
         else:
             flat = index[:, 0].contiguous()
@@ -130,7 +128,7 @@ class Field(nn.Module):
         if self.blend == "sum":
             return torch.ones_like(distance)
         if self.blend == "gaussian":
-            weights = torch.exp(-(distance / distance[:, -1:].detach().clamp_min(1e-6)).square() * 2)
+            weights = torch.exp(-(distance / distance[:, -1:].clamp_min(1e-6)).square() * 2)
         else:
             weights = 1 / distance.clamp_min(1e-3)
         return weights / weights.sum(1, keepdim=True)

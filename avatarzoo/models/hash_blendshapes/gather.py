@@ -1,6 +1,6 @@
 """Gather what the field reads of a point's nearest anchors in one pass: the fast form of ``Field.inputs``.
 
-Gradients flow to tables, features and points, not to anchors or to the blend's weights; neither does the slow form's.
+Gradients flow to tables, features, points and the blend's weights, not to anchors.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def gather(
     Args:
         points: N,3 float32 mm.
         index: N,k int64 anchors, nearest first.
-        weights: N,k float32 of the blend.
+        weights: N,k float32 of the blend; functions of the points where the points want their whole gradient.
         positions: M,3 mm.
         axes: M,3,3, rows are the axes.
         tables: M,entries,C float32.
@@ -74,10 +74,10 @@ class _Gather(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_rows: Tensor, grad_nearest: Tensor) -> tuple[Tensor | None, ...]:
         *given, rows = ctx.saved_tensors
-        points, index, _, _, _, tables = given
+        points, index, weights, _, _, tables = given
         made, layout, channels = _kernels(tables.shape[-1], index.shape[1], points.device), ctx.layout, tables.shape[-1]
         grad_rows = grad_rows.contiguous()
-        grad_points = grad_tables = grad_features = None
+        grad_points = grad_weights = grad_tables = grad_features = None
         levels = _describe(layout, torch.float32, points.device)
         common = _common(given, made)
         if ctx.needs_input_grad[5] and len(points):
@@ -89,12 +89,13 @@ class _Gather(torch.autograd.Function):
             first = len(layout.levels) * channels
             own = grad_rows[:, first : first + ctx.width]
             grad_features = grad_rows.new_zeros(ctx.shape).index_add_(0, index[:, 0], own)
-        if ctx.needs_input_grad[0]:
-            grad_points = torch.zeros_like(points)
+        if ctx.needs_input_grad[0] or ctx.needs_input_grad[2]:
+            grad_points, grad_weights = torch.zeros_like(points), torch.zeros_like(weights)
             inputs = [*common, *levels, layout.entries, ctx.width, ctx.bands, ctx.box, _wrap_rows(rows)]
             inputs += [_wrap_rows(grad_rows), _wrap(grad_nearest.contiguous(), "vec3")]
-            warp_runtime.launch_blocks(made.to_points, len(points), inputs, [_wrap(grad_points, "vec3")], points.device)
-        return grad_points, None, None, None, None, grad_tables, grad_features, None, None, None
+            outputs = [_wrap(grad_points, "vec3"), _wrap(grad_weights)]
+            warp_runtime.launch_blocks(made.to_points, len(points), inputs, outputs, points.device)
+        return grad_points, None, grad_weights, None, None, grad_tables, grad_features, None, None, None
 
 
 def _common(given: list[Tensor], made: Any) -> list[Any]:

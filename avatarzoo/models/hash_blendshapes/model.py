@@ -234,11 +234,12 @@ class HashBlendshapes(Avatar):
         index, distance = self.search(points, image, scene.positions)
         field, shapes = self.field, self.blendshapes
         if self.fused and scene.tables is not None and not field.identity:
-            weights, positions, axes = (
-                field.blend_weights(distance),
-                scene.positions.flatten(0, 1),
-                scene.axes.flatten(0, 1),
-            )
+            positions, axes = scene.positions.flatten(0, 1), scene.axes.flatten(0, 1)
+            away = distance
+            if points.requires_grad:  # the search gives none, and where a warp moves a point its weights change too
+                around = positions.index_select(0, index.reshape(-1)).unflatten(0, index.shape)
+                away = (points[:, None] - around).norm(dim=-1)
+            weights = field.blend_weights(away)
             features = points.new_empty(len(positions), 0) if scene.features is None else scene.features
             features, nearest = gather(
                 points,
@@ -253,7 +254,7 @@ class HashBlendshapes(Avatar):
                 field.point_bands,
             )
         else:
-            features, nearest = field.inputs(scene, points, index, distance, shapes.look_up)
+            features, nearest = field.inputs(scene, points, index, shapes.look_up)
         return self.field.decode(features, nearest, distance[:, 0], view)
 
     def shell(self, scene: Scene, resolution: int | None = None) -> OccupancyGrid:

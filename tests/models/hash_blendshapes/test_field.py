@@ -32,7 +32,7 @@ def test_inputs_are_what_a_loop_gives() -> None:
     points = 10 * torch.randn(20, 3)
     index = torch.stack([torch.randperm(5)[:3] for _ in range(20)]) + 5 * (torch.arange(20) % 2)[:, None]
     distance = (points[:, None] - own.positions.reshape(-1, 3)[index]).norm(dim=-1)
-    found, nearest = field.inputs(own, points, index, distance, grid.look_up)
+    found, nearest = field.inputs(own, points, index, grid.look_up)
     for n in range(20):
         total, weights = torch.zeros(8), 1 / distance[n]
         for j, anchor in enumerate(index[n].tolist()):
@@ -52,29 +52,39 @@ def test_gradients_reach_points_tables_and_features() -> None:
     own.features.requires_grad_()
     points = (10 * torch.randn(20, 3)).requires_grad_()
     index = torch.arange(3).expand(20, 3)
-    features, nearest = field.inputs(own, points, index, torch.ones(20, 3), grid.look_up)
+    features, nearest = field.inputs(own, points, index, grid.look_up)
     density, colour = field.decode(features, nearest, torch.ones(20), field.view_term(torch.randn(20, 3)))
     (density.sum() + colour.sum()).backward()
     for tensor in (points.grad, grid.values.grad, own.features.grad, *(p.grad for p in field.parameters())):
         assert torch.isfinite(tensor).all() and tensor.abs().sum() > 0
 
 
-def test_the_fused_kernel_is_the_field_s_inputs_with_their_gradients() -> None:
+@pytest.mark.parametrize("blend", ["inverse_distance", "gaussian", "sum", "nearest"])
+def test_points_have_the_gradient_of_their_inputs_that_of_the_blend_included(blend: str) -> None:
+    """In float64 against finite differences."""
     own, grid = scene()
-    field = Field(8, 24, box=15.0)
+    own, field = own.to(torch.float64), Field(8, 24, box=25.0, point_bands=3, blend=blend).double()
+    points = (10 * torch.randn(20, 3, dtype=torch.float64)).requires_grad_()
+    index = torch.stack([torch.randperm(5)[:3] for _ in range(20)]) + 5 * (torch.arange(20) % 2)[:, None]
+    assert torch.autograd.gradcheck(lambda p: field.inputs(own, p, index, grid.double().look_up), points)
+
+
+@pytest.mark.parametrize("blend", ["inverse_distance", "gaussian"])
+def test_the_fused_kernel_is_the_field_s_inputs_with_their_gradients(blend: str) -> None:
+    own, grid = scene()
+    field = Field(8, 24, box=15.0, blend=blend)
     points = 12 * torch.randn(300, 3)  # some outside their boxes, where look-ups are clamped
     index = torch.stack([torch.randperm(5)[:3] for _ in range(300)]) + 5 * (torch.arange(300) % 2)[:, None]
     positions, axes = own.positions.flatten(0, 1), own.axes.flatten(0, 1)
-    distance = (points[:, None] - positions[index]).norm(dim=-1)
     found = []
     for fused in (False, True):
         leaves = [t.detach().clone().requires_grad_() for t in (points, grid.values, own.features)]
         own.tables, own.features = leaves[1], leaves[2]
         if fused:
-            weights = field.blend_weights(distance)
+            weights = field.blend_weights((leaves[0][:, None] - positions[index]).norm(dim=-1))
             out = gather(leaves[0], index, weights, positions, axes, leaves[1], leaves[2], grid.layout, 15.0, 8)
         else:
-            out = field.inputs(own, leaves[0], index, distance, grid.look_up)
+            out = field.inputs(own, leaves[0], index, grid.look_up)
         generator = torch.Generator().manual_seed(7)
         (sum((o * torch.randn(o.shape, generator=generator)).sum() for o in out)).backward()
         found.append((*out, *(leaf.grad for leaf in leaves)))

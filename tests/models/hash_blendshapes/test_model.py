@@ -86,6 +86,17 @@ def test_the_warp_moves_training_rays_only() -> None:
     assert (moved.extras["warp_offset"] <= 225.1 * opaque / (moved.alpha > 0).sum(dim=(1, 2, 3))).all()
 
 
+def test_a_warped_step_has_the_same_gradients_fused_or_step_by_step() -> None:
+    found = []
+    for fused in (True, False):
+        model = build(warp__name="translation", model__fused=fused).train()
+        seen = model.predict(batch(), "fit", {})
+        (seen.image.square().sum() + seen.alpha.sum()).backward()
+        found.append((model.warp.shifts.weight.grad, model.blendshapes.grid.values.grad))
+    for fast, slow in zip(*found, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-3 * float(slow.abs().max()))
+
+
 def test_a_background_stands_behind_rays_and_pictures() -> None:
     model, own = build(), batch()
     own.view.background = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.0, 1.0]])
