@@ -19,8 +19,16 @@ def test_shipped_suites_are_read_and_list_the_papers_rows(name: str) -> None:
     assert "pica_full" in [row.recipe for row in suite.rows] and "tracked-v1" in suite.protocols
 
 
-def test_the_floor_is_scored_untrained_and_once() -> None:
-    floor = next(row for row in read_suite("pica_table1").rows if row.recipe == "static_texture")
+@pytest.mark.parametrize("name", suite_files())
+def test_every_row_of_a_shipped_suite_can_be_planned(name: str) -> None:
+    planned = plan(read_suite(name), [0], Budget(minutes=1), ["scale=small"])
+    assert [p.why_not for p in planned] == [None] * len(read_suite(name).rows)
+    assert len({p.key for p in planned}) == len(planned)
+
+
+@pytest.mark.parametrize("name", ["pica_table1", "hash_blendshapes", "one_video"])
+def test_the_floor_is_scored_untrained_and_once(name: str) -> None:
+    floor = next(row for row in read_suite(name).rows if row.recipe == "static_texture")
     assert (floor.name, floor.steps, floor.seeds) == ("floor", 0, (0,))
 
 
