@@ -62,13 +62,14 @@ def pixel_rays(camera: Camera, head_pose: Tensor, pixels: Tensor) -> Rays:
     Returns:
         B*N rays, image by image.
     """
-    R, t = face_to_camera(camera, head_pose)
-    images, count = pixels.shape[:2]
-    homogeneous = torch.cat([pixels.to(R.dtype), R.new_ones(images, count, 1)], dim=-1)
-    in_camera = homogeneous @ torch.linalg.inv(camera.K).transpose(1, 2)
-    lengths = in_camera.norm(dim=-1, keepdim=True)
-    directions = (in_camera / lengths) @ R  # rows times R: R^T applied to columns
-    origins = camera_centre(R, t)[:, None].expand(-1, count, -1)
+    with torch.autocast(head_pose.device.type, enabled=False):  # a bfloat16 direction is off by pixels
+        R, t = face_to_camera(camera, head_pose)
+        images, count = pixels.shape[:2]
+        homogeneous = torch.cat([pixels.to(R.dtype), R.new_ones(images, count, 1)], dim=-1)
+        in_camera = homogeneous @ torch.linalg.inv(camera.K).transpose(1, 2)
+        lengths = in_camera.norm(dim=-1, keepdim=True)
+        directions = (in_camera / lengths) @ R  # rows times R: R^T applied to columns
+        origins = camera_centre(R, t)[:, None].expand(-1, count, -1)
     image = torch.arange(images, device=R.device)[:, None].expand(-1, count)
     depth_scale = in_camera[..., 2:] / lengths
     return Rays(origins.reshape(-1, 3), directions.reshape(-1, 3), depth_scale.reshape(-1), image.reshape(-1))

@@ -108,6 +108,33 @@ def test_predict_can_be_trained(name: str) -> None:
     model.after_step(batch, prediction, lambda value: value)
 
 
+def test_a_step_in_bf16_is_a_step_in_float32_up_to_rounding(avatar: str) -> None:
+    """As the trainer runs ``precision=bf16-mixed``: forward under autocast, loss and gradient outside of it."""
+    batch, found = fx.batch(), {}
+    for mixed in (False, True):
+        model = build(avatar).train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            prediction = model.predict(batch, "fit", {})
+        loss = (prediction.image.float() - batch.view.image).square().mean()
+        loss.backward()
+        gradients = [p.grad for p in model.parameters() if p.grad is not None]
+        assert torch.isfinite(loss) and all(torch.isfinite(g).all() for g in gradients)
+        torch.optim.SGD(model.parameters(), lr=1e-3).step()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            drawn = model.eval().render(batch)
+        found[mixed] = (prediction, drawn, gradients)
+    for exact, rounded in zip(found[False][:2], found[True][:2], strict=True):
+        assert (exact.coverage.bool() == rounded.coverage.bool()).float().mean() > 0.99
+        assert (exact.image - rounded.image.float()).abs().mean() < 0.005
+        if exact.depth is not None:
+            both = (exact.depth > 0) & (rounded.depth > 0)
+            assert (exact.depth - rounded.depth)[both].abs().mean() < 0.3  # mm
+    for exact, rounded in zip(found[False][2], found[True][2], strict=True):
+        assert exact.dtype == rounded.dtype == torch.float32
+    whole = [torch.cat([g.flatten() for g in found[mixed][2]]) for mixed in (False, True)]
+    assert torch.cosine_similarity(*whole, dim=0) > 0.98
+
+
 def test_predict_is_a_function_of_its_batch(name: str) -> None:
     model, batch = build(name).train(), fx.batch()
     first = model.predict(batch, "fit", {})

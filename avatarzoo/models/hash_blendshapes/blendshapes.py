@@ -120,7 +120,8 @@ class LocalBlendshapes(nn.Module):
             vertices: B,V,3 float32 mm.
             anchors: bound to the same topology.
         """
-        frames = anchors(vertices)
+        with torch.autocast(vertices.device.type, enabled=False):
+            frames = anchors(vertices)
         weights, features = self.weights_and_features(vertices)
         tables = self.blend_tables(weights) if self.has_tables else None
         return Scene(frames.positions, frames.axes, tables, features, weights)
@@ -143,7 +144,8 @@ class LocalBlendshapes(nn.Module):
         """Blend every anchor's tables: B,A,J -> B*A,entries,C."""
         images, count, shapes = weights.shape
         values = self.grid.values.reshape(count, shapes, -1)
-        blended = torch.bmm(weights.transpose(0, 1), values)  # A,B,entries*C
+        with torch.autocast(values.device.type, enabled=False):  # small entries would be lost in half precision
+            blended = torch.bmm(weights.transpose(0, 1).to(values.dtype), values)  # A,B,entries*C
         return blended.transpose(0, 1).reshape(images * count, *self.grid.values.shape[1:])
 
     def look_up(self, points: Tensor, tables: Tensor, table: Tensor) -> Tensor:

@@ -145,10 +145,10 @@ class Field(nn.Module):
             density N per mm and colour N,3 in 0..1.
         """
         first = self.first(features)
-        out = self.out(torch.relu(self.second(torch.relu(first + view))))
+        out = self.out(torch.relu(self.second(torch.relu(first + view)))).to(nearest.dtype)  # the network may run in bf16
         raw = out[:, 0]
         if not self.view_density:
-            raw = self.out(torch.relu(self.second(torch.relu(first))))[:, 0]
+            raw = self.out(torch.relu(self.second(torch.relu(first))))[:, 0].to(nearest.dtype)
         return self.density(raw, nearest, distance), torch.sigmoid(out[:, 1:])
 
     def density(self, raw: Tensor, nearest: Tensor, distance: Tensor) -> Tensor:

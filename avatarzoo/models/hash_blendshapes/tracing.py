@@ -119,7 +119,8 @@ def _evaluate(
     image = rays.image.repeat_interleave(count)
     offset = None
     if model.warp.is_on(model):
-        moved = model.warp(points, batch.driving.frame[image])  # type: ignore[union-attr,index]
+        with torch.autocast(points.device.type, enabled=False):  # offsets of micrometres matter
+            moved = model.warp(points, batch.driving.frame[image])  # type: ignore[union-attr,index]
         offset = (moved - points).square().sum(-1).unflatten(0, places.shape)
         points = moved
     density, colour = model.field_at(scene, points, image, view.repeat_interleave(count, dim=0))
@@ -145,8 +146,10 @@ def first_surface(model: HashBlendshapes, batch: HeadBatch) -> FirstSurface | No
     if model.behind is None and (model.ray_focus is None or not model.training):
         return None
     camera, mesh = batch.view.camera, batch.mesh  # type: ignore[union-attr]
-    points = to_camera(mesh.vertices.float(), *face_to_camera(camera, mesh.head_pose))  # type: ignore[union-attr]
-    raster = model.rasterizer.rasterize(to_clip(points, camera.K, camera.size), model.triangles, camera.size)
+    with torch.autocast(mesh.vertices.device.type, enabled=False):  # type: ignore[union-attr]
+        points = to_camera(mesh.vertices.float(), *face_to_camera(camera, mesh.head_pose))  # type: ignore[union-attr]
+        clip = to_clip(points, camera.K, camera.size)
+    raster = model.rasterizer.rasterize(clip, model.triangles, camera.size)
     depth = model.rasterizer.interpolate(points[..., 2:].contiguous(), raster, model.triangles)[..., 0]
     triangle = raster[..., 3].long() - 1
     return FirstSurface(triangle, torch.where(triangle >= 0, depth, torch.inf))

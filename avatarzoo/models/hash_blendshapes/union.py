@@ -62,7 +62,9 @@ def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch], every: int = 
 def _camera(batch: HeadBatch) -> torch.Tensor:
     from avatarzoo.geometry.cameras import camera_centre, face_to_camera
 
-    return camera_centre(*face_to_camera(batch.view.camera, batch.mesh.head_pose))  # type: ignore[union-attr]
+    pose = batch.mesh.head_pose  # type: ignore[union-attr]
+    with torch.autocast(pose.device.type, enabled=False):
+        return camera_centre(*face_to_camera(batch.view.camera, pose))  # type: ignore[union-attr]
 
 
 @torch.no_grad()

@@ -1,0 +1,45 @@
+"""Under ``precision=bf16-mixed`` the networks alone are rounded: rays, warp, anchors and tables are float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fixtures as fx
+import pytest
+import torch
+from tiny_volume import batch, build
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_networks_run_in_bf16_and_everything_around_them_in_float32(fused: bool) -> None:
+    model = build(
+        warp__name="se3", warp__width=8, warp__depth=1, warp__start=0, warp__init_scale=0.05,
+        model__behind_mm=40.0, model__union_frames=2, model__fused=fused,
+    ).train()  # fmt: skip
+    seen: dict[str, list[torch.Tensor]] = {}
+
+    def keep(name: str) -> Any:
+        return lambda module, given, out: seen.setdefault(name, []).append(out)
+
+    model.warp.register_forward_hook(keep("warp"))
+    model.field.second.register_forward_hook(keep("field"))
+    model.blendshapes.unet.register_forward_hook(keep("unet"))
+    found = []
+    for mixed in (False, True):
+        seen.clear()
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            scene = model.scene(batch())
+            prediction = model.predict(batch(), "fit", {})
+            warped = seen["warp"][0]
+            model.finish([fx.sample(0, 0), fx.sample(2, 0)], 2)
+            union = model.union().occupied
+        network = torch.bfloat16 if mixed else torch.float32
+        assert {t.dtype for t in (*seen["field"], *seen["unet"])} == {network}
+        assert {t.dtype for t in (*seen["warp"], scene.tables, scene.features, scene.positions)} == {torch.float32}
+        found.append((scene, prediction, warped, union))
+    exact, rounded = found
+    assert torch.equal(exact[0].positions, rounded[0].positions) and torch.equal(exact[0].axes, rounded[0].axes)
+    assert torch.equal(exact[2], rounded[2]), "the same rays, the same samples, the same warp"
+    assert torch.equal(exact[1].coverage, rounded[1].coverage)
+    assert (exact[1].image - rounded[1].image).abs().mean() < 0.005
+    assert (exact[3] == rounded[3]).float().mean() > 0.99
