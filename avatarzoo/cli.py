@@ -10,7 +10,7 @@ from typing import Any
 import avatarzoo
 from avatarzoo import crash
 from avatarzoo.errors import AvatarZooError, ConfigError, did_you_mean
-from avatarzoo.usage import BENCH, BENCH_SPEED, FIT, LEADERBOARD, LIST, RENDER, TEST, USAGE
+from avatarzoo.usage import BENCH, BENCH_SPEED, CURVE, FIT, LEADERBOARD, LIST, RENDER, TEST, USAGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,6 +116,12 @@ def _leaderboard(words: list[str]) -> None:
     leaderboard_words(words)
 
 
+def _curve(words: list[str]) -> None:
+    from avatarzoo.benchmark.curve.options import curve_words
+
+    curve_words(words)
+
+
 def _list(words: list[str]) -> None:
     from avatarzoo.listing import print_listing
 
@@ -136,6 +142,7 @@ VERBS: dict[str, Callable[[list[str]], None]] = {
     "render": _render,
     "bench": _bench,
     "leaderboard": _leaderboard,
+    "curve": _curve,
     "bench-speed": _bench_speed,
     "list": _list,
     "doctor": _doctor,
@@ -159,6 +166,8 @@ def _help(verb: str) -> str:
         return BENCH.format(suites=lines(suites()))
     if verb == "leaderboard":
         return LEADERBOARD
+    if verb == "curve":
+        return CURVE
     if verb == "list":
         return LIST
     return "usage: avatarzoo doctor"

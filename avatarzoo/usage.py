@@ -11,6 +11,7 @@ verbs:
   render  film:    avatarzoo render ckpt=RUN what=image path=orbit out=orbit.mp4
   bench   compare: avatarzoo bench suite=pica_table1 seeds=[0,1] minutes=6 scale=small
   leaderboard  tables and a page of records:  avatarzoo leaderboard runs/bench
+  curve   PSNR against minutes of training:  avatarzoo curve RUN RUN
   bench-speed  time:  avatarzoo bench-speed recipes=dam,pica_full scale=paper threads=1
   list    what there is: recipes, components and their options, a capture's cameras and segments
   doctor  what works on this machine, and why the rest does not
@@ -38,6 +39,7 @@ usage: avatarzoo fit recipe=NAME [key=value ...]
   trainer=default|bf16      bf16 for a GPU; default: default
   loader.batch_size=N       default: 4 pictures per step
   pictures.every=N          steps between two picture grids, default 500; checkpoint.every=N, default 1000
+  checkpoint.snapshot_minutes=N  keep the weights every N minutes of training, for `avatarzoo curve`; default: null
   logger=csv|wandb|tensorboard   default csv, which is written always
   out=DIR                   default runs/RECIPE/DATE-TIME
   seed=N                    default 0
@@ -115,6 +117,22 @@ usage: avatarzoo leaderboard DIR|FILE.json [...] [key=value ...]
   --wandb ENTITY/PROJECT    also to Weights & Biases: tables, pictures, the records; without a key it is an offline run
   speed=FILE.json[,...]     what `avatarzoo bench-speed out=FILE.json` wrote: per-object and per-pixel times
   note=TEXT                 shown on top of the page, e.g. whom the capture is owed to
+"""
+
+
+CURVE = """\
+usage: avatarzoo curve RUN [RUN ...] [key=value ...]
+
+  RUN                       a run's folder, or one that holds runs, such as runs/bench. Train with
+                            checkpoint.snapshot_minutes=N, so that there are snapshots to score
+  protocol=NAME             default tracked-v1
+  out=DIR                   default: curve in the first RUN. curve.csv, curve.png
+  data.root=DIR ...         another place or other options of the capture; default: what each run was trained on
+  batch_size=N   workers=N   device=auto|cpu|cuda   default 4, 0, auto
+  plugins=[FILE.py]         that the checkpoints were made with
+
+Scores every snapshot and the last checkpoint; the records stay in RUN/curve/, and the same command again scores only
+what is new. Seeds of one recipe are one line; runs of different captures are refused.
 """
 
 

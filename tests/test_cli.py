@@ -71,6 +71,8 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["test", "ckpt=x", "model.width=3"], "no option model.width here"),
         (["render", "what=image"], "ckpt= is missing"),
         (["list", "modelz"], "Did you mean 'models'"),
+        (["curve", "protocol=tracked-v1"], "Which runs?"),
+        (["curve", "runs/x", "protocl=tracked-v1"], "no option protocl. Did you mean 'protocol'"),
         (["doctor", "now"], "doctor takes no options"),
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from avatarzoo import cli, config, registry
+from avatarzoo.benchmark.curve import options as curve_options
 
 pytestmark = pytest.mark.usefixtures("forget_plugins")
 ROOT = Path(__file__).parents[1]
@@ -74,10 +75,11 @@ def test_a_command_is_accepted(page: str, command: str, desk: Path, monkeypatch:
 
     monkeypatch.setattr(bench_options, "bench", planned)
     monkeypatch.setattr(leaderboard_options, "leaderboard", record)
+    monkeypatch.setattr(curve_options, "curve", record)
     if verb == "fit" and any(word.startswith("resume=") for word in words):
         resumed = config.load("pica_full").to_yaml()
         monkeypatch.setattr(config, "run_config", lambda run: config.from_yaml(resumed))
-    if verb in ("fit", "test", "render", "bench-speed", "bench", "leaderboard"):
+    if verb in ("fit", "test", "render", "bench-speed", "bench", "leaderboard", "curve"):
         monkeypatch.setenv("AVATARZOO_DEBUG", "1")  # an error shows itself whole
         assert cli.main([verb, *words]) == 0
         assert called

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from avatarzoo.errors import ConfigError, DataError
 FIRST = ("tracked-v1", "rasterised-v1")
 #: Options that records from before ``data.picture_options`` hold among all options, as data=monocular has them.
 FORMER = ("background", "pixel_centres", "cy_origin", "composited_on")
+CURVE, SNAPSHOT = "curve", re.compile(r"(snapshot_.*|last)(\.partial)?")  #: folders of `avatarzoo curve` in a run's
 DIFFERENCES = 4  #: options named at most, to tell rows of one recipe apart
 
 
@@ -185,6 +187,8 @@ def read_entries(paths: Sequence[str | Path]) -> tuple[list[Entry], list[Failure
         if not path.is_dir():
             raise ConfigError(f"There is no {path}; name folders with record.json files, such as runs/bench.")
         for file in sorted(path.rglob("record.json")):
+            if file.parent.parent.name == CURVE and SNAPSHOT.fullmatch(file.parent.name):
+                continue  # of a run on its way; a leaderboard compares where runs ended
             try:
                 entries += _entries(file)
             except DataError as error:
@@ -228,7 +232,7 @@ def group_entries(entries: Sequence[Entry]) -> list[Group]:
         rows = list(by_hash.values())
         for row in rows:
             row.entries.sort(key=lambda e: int(e.record["config"].get("seed", 0)))
-        _tell_apart(rows)
+        tell_apart(rows)
         rows.sort(key=lambda r: -(v.mean if (v := r.value("metrics", "overall", "psnr")) else -math.inf))
         about, size = scored[key], scored[key]["size"]
         taken = [about[name] for name in ("protocol", "capture", "split", "images")]
@@ -301,8 +305,12 @@ def seedless_hash(record: Mapping[str, Any]) -> str:
     return Config({**record["config"], "seed": 0}).hash()
 
 
-def _tell_apart(rows: Sequence[Row]) -> None:
-    """Add what differs to the labels of rows that share one."""
+def tell_apart(rows: Sequence[Row]) -> None:
+    """Add what differs to the labels of rows that share one.
+
+    Args:
+        rows: whose labels are changed where two are the same.
+    """
     same: dict[str, list[Row]] = {}
     for row in rows:
         same.setdefault(row.label, []).append(row)

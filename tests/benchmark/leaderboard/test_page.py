@@ -13,7 +13,7 @@ import pytest
 from benchmark_record import scored_run
 from PIL import Image
 
-from avatarzoo.benchmark.leaderboard.curve import curves, draw_curves, nice_step
+from avatarzoo.benchmark.leaderboard.curve import curves, draw_curves
 from avatarzoo.benchmark.leaderboard.make import leaderboard
 from avatarzoo.benchmark.leaderboard.page import page
 from avatarzoo.benchmark.leaderboard.rows import Failure, Group, group_entries, read_entries
@@ -93,11 +93,6 @@ def test_curves_are_sorted_by_the_full_model_and_shared_by_all(tmp_path: Path) -
     assert len(colours) > 50 and (31, 119, 180) in colours  # the first curve's colour
     group.rows[0].first["metrics"]["frames"].clear()
     assert draw_curves(Group(*[getattr(group, k) for k in list(vars(group))[:-1]], group.rows[:1])) is None  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("highest", "step"), [(0, 1), (1, 0.1), (7, 1), (10, 1), (23.5, 5), (380, 50), (0.03, 0.005)])
-def test_steps_of_the_scale_are_round(highest: float, step: float) -> None:
-    assert nice_step(highest) == pytest.approx(step)
 
 
 def test_the_command_writes_all_files(tmp_path: Path) -> None:
