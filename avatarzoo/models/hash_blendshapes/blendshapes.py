@@ -19,6 +19,7 @@ from avatarzoo.models.hash_blendshapes.field import Scene
 from avatarzoo.models.hash_blendshapes.unet import UVNet
 
 EXPRESSIONS = ("unet", "static")
+DISPLACEMENTS = ("from_neutral", "from_mean")
 
 
 class LocalBlendshapes(nn.Module):
@@ -37,6 +38,7 @@ class LocalBlendshapes(nn.Module):
         blendshapes: int,
         features: int,
         expression: str,
+        displacement_input: str = "from_neutral",
         uv_size: int,
         encoder: Sequence[int],
         decoder: Sequence[int],
@@ -50,6 +52,7 @@ class LocalBlendshapes(nn.Module):
             blendshapes: tables per anchor; the last has the constant weight 1.
             features: channels of each anchor's feature.
             expression: "unet" or "static" (features are parameters; only with one blendshape).
+            displacement_input: "from_neutral" or "from_mean" of the capture.
             uv_size, encoder, decoder: of the U-Net.
             weight_bias, weight_scale: what predicted weights start around, and by how much they differ.
 
@@ -63,6 +66,9 @@ class LocalBlendshapes(nn.Module):
             raise ConfigError(f"model.blendshapes={blendshapes}: give 1 or more, and 1 with expression=static.")
         if encoding["name"] not in ("hash_grid", "none"):
             raise ConfigError(f"hash_blendshapes takes encoding=hash_grid or none, not {encoding['name']!r}.")
+        if displacement_input not in DISPLACEMENTS:
+            raise ConfigError(f"model.displacement_input is {' or '.join(DISPLACEMENTS)}, not {displacement_input!r}.")
+        self.displacement_input = displacement_input
         self.node = dict(encoding)
         self.has_tables = encoding["name"] == "hash_grid"
         self.blendshapes = blendshapes if self.has_tables else 1
@@ -96,10 +102,11 @@ class LocalBlendshapes(nn.Module):
         row_of[texels.covered.numpy()] = np.arange(int(texels.covered.sum()))
         rows = torch.from_numpy(row_of[tuple(nearest)].reshape(-1))
         corners = topology.triangles.long()[texels.points.triangle[rows]]
+        rest = summary.neutral_vertices if self.displacement_input == "from_neutral" else summary.vertex_mean
         buffers = {
             "corners": corners,
             "corner_weights": texels.points.weights[rows],
-            "neutral": summary.neutral_vertices.float(),
+            "rest": rest.float(),
             "uv": anchors.uv,
         }
         for name, tensor in buffers.items():
@@ -107,8 +114,8 @@ class LocalBlendshapes(nn.Module):
         self.unit = float(summary.vertex_std)
 
     def displacement_map(self, vertices: Tensor) -> Tensor:
-        """Resample the displacement from the neutral into the atlas: B,V,3 mm -> B,3,S,S in units of the vertex std."""
-        moved = (vertices - self.neutral) / self.unit
+        """Resample the displacement from the rest into the atlas: B,V,3 mm -> B,3,S,S in units of the vertex std."""
+        moved = (vertices - self.rest) / self.unit
         picked = moved[:, self.corners.reshape(-1)].unflatten(1, self.corners.shape)
         values = (picked * self.corner_weights[None, :, :, None]).sum(2)
         return values.transpose(1, 2).unflatten(2, (self.uv_size, self.uv_size)).contiguous()

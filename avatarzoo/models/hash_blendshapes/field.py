@@ -58,6 +58,7 @@ class Field(nn.Module):
         density_scale: float = 0.1,
         density_bias: float = -1.0,
         view_density: bool = True,
+        view_frame: str = "head",
         surface_prior: float = 0.0,
         surface_width: float = 8.0,
     ) -> None:
@@ -65,7 +66,9 @@ class Field(nn.Module):
         super().__init__()
         if blend not in ("inverse_distance", "gaussian", "sum", "nearest"):
             raise ConfigError(f"model.blend is inverse_distance, gaussian, sum or nearest, not {blend!r}.")
-        self.blend, self.box, self.reach = blend, box, reach
+        if view_frame not in ("head", "anchor"):
+            raise ConfigError(f"model.view_frame is head or anchor, not {view_frame!r}.")
+        self.blend, self.box, self.reach, self.view_frame = blend, box, reach, view_frame
         self.point_bands, self.view_bands, self.identity = point_bands, view_bands, identity
         self.density_scale, self.density_bias, self.view_density = density_scale, density_bias, view_density
         self.surface_prior, self.surface_width = surface_prior, surface_width
@@ -79,8 +82,27 @@ class Field(nn.Module):
         for layer in (self.first, self.view):
             nn.init.uniform_(layer.weight, -bound, bound)
 
+    def view_of_rays(self, directions: Tensor) -> Tensor:
+        """Return what ``view_of_points`` takes of each ray: N,3 unit vectors, face-centric -> N,hidden or N,3.
+
+        In the head's frame a direction's part of the first layer is the same along a ray, and is computed once.
+        """
+        return self.view_term(directions) if self.view_frame == "head" else directions
+
+    def view_of_points(self, view: Tensor, axes: Tensor, nearest: Tensor) -> Tensor:
+        """Return what view directions add to the first layer at each point, N,hidden.
+
+        Args:
+            view: from ``view_of_rays``, of each point's ray.
+            axes: B*A,3,3 of the anchors.
+            nearest: N int64, each point's nearest anchor.
+        """
+        if self.view_frame == "head":
+            return view
+        return self.view_term((axes.index_select(0, nearest) * view[:, None]).sum(-1))
+
     def view_term(self, directions: Tensor) -> Tensor:
-        """Return what view directions add to the first layer: N,3 unit vectors -> N,hidden; once per ray."""
+        """Return what directions add to the first layer: N,3 unit vectors -> N,hidden."""
         encoded = encode_bands(directions, self.view_bands)
         return self.view(torch.cat([encoded, directions], dim=1) if self.identity else encoded)
 
@@ -139,7 +161,7 @@ class Field(nn.Module):
         Args:
             features, nearest: from ``inputs``.
             distance: N mm to the nearest anchor.
-            view: N,hidden from ``view_term``, of each point's ray.
+            view: N,hidden from ``view_of_points``.
 
         Returns:
             density N per mm and colour N,3 in 0..1.

@@ -45,6 +45,7 @@ class HashBlendshapes(Avatar):
         blendshapes: int = 5,
         feature_channels: int = 24,
         expression: str = "unet",
+        displacement_input: str = "from_neutral",
         uv_size: int = 128,
         encoder: list[int] = [8, 16, 32, 64, 128, 256],  # noqa: B006 - a schema default, never changed
         decoder: list[int] = [128, 64, 64, 64, 64, 64, 64],  # noqa: B006
@@ -66,6 +67,7 @@ class HashBlendshapes(Avatar):
         density_scale: float = 0.1,
         density_bias: float = -1.0,
         view_density: bool = True,
+        view_frame: str = "head",
         surface_prior: float = 0.0,
         surface_width: float = 8.0,
         rays: int = 256,
@@ -91,6 +93,7 @@ class HashBlendshapes(Avatar):
             blendshapes: tables per anchor; the last has the constant weight 1.
             feature_channels: of each anchor's feature.
             expression: "unet", or "static": features that no expression changes, one blendshape.
+            displacement_input: what the U-Net sees of a mesh, its displacement "from_neutral" or "from_mean".
             uv_size, encoder, decoder: of the U-Net in UV space.
             weight_bias, weight_scale: start of the predicted weights; 0 would leave tables and weights without gradient.
             k: neighbours whose look-ups are blended.
@@ -109,6 +112,7 @@ class HashBlendshapes(Avatar):
             density_scale: per mm, factor on softplus(x + density_bias).
             density_bias: see above.
             view_density: let the density read the view direction, as the text says.
+            view_frame: "head", or "anchor": the view direction in the frame of each sample's nearest anchor.
             surface_prior: added to x on the anchors' tangent planes, subtracted away from them; 0 in the paper. The volume
                 then starts as a shell around the tracked mesh.
             surface_width: mm from a plane at which the prior adds nothing.
@@ -145,6 +149,7 @@ class HashBlendshapes(Avatar):
             blendshapes=blendshapes,
             features=feature_channels,
             expression=expression,
+            displacement_input=displacement_input,
             uv_size=uv_size,
             encoder=encoder,
             decoder=decoder,
@@ -163,6 +168,7 @@ class HashBlendshapes(Avatar):
             density_scale=density_scale,
             density_bias=density_bias,
             view_density=view_density,
+            view_frame=view_frame,
             surface_prior=surface_prior,
             surface_width=surface_width,
         )
@@ -229,7 +235,7 @@ class HashBlendshapes(Avatar):
             scene: of the batch.
             points: N,3 mm, warped already.
             image: N int64.
-            view: N,hidden, see ``Field.view_term``.
+            view: of each point's ray, see ``Field.view_of_rays``.
         """
         index, distance = self.search(points, image, scene.positions)
         field, shapes = self.field, self.blendshapes
@@ -255,7 +261,8 @@ class HashBlendshapes(Avatar):
             )
         else:
             features, nearest = field.inputs(scene, points, index, shapes.look_up)
-        return self.field.decode(features, nearest, distance[:, 0], view)
+        view = field.view_of_points(view, scene.axes.flatten(0, 1), index[:, 0])
+        return field.decode(features, nearest, distance[:, 0], view)
 
     def shell(self, scene: Scene, resolution: int | None = None) -> OccupancyGrid:
         """Return where the frames' anchors are within reach, a grid per image."""

@@ -78,7 +78,7 @@ def _sample_and_composite(
     first: Tensor,
     second: Tensor,
 ) -> tuple[Composite, dict[str, Tensor]]:
-    view = model.field.view_term(rays.directions)
+    view = model.field.view_of_rays(rays.directions)
     places = stratified(total, model.coarse, first)
     with torch.set_grad_enabled(model.keep_coarse and torch.is_grad_enabled()):
         density, colour, away, offset = _evaluate(model, batch, scene, grid, rays, places, view)
@@ -228,7 +228,7 @@ def march(model: HashBlendshapes, scene: Scene, grid: OccupancyGrid, rays: Rays,
     out = total.new_zeros(len(rays), 5)
     light = torch.ones_like(total)
     alive = torch.arange(len(rays), device=total.device)
-    view = model.field.view_term(rays.directions)
+    view = model.field.view_of_rays(rays.directions)
     steps = torch.arange(ROUND, device=total.device) + 0.5
     start = 0.0
     while len(alive):

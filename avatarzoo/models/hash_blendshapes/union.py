@@ -52,7 +52,7 @@ def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch], every: int = 
             for part in points.split(POINTS):
                 image = torch.zeros(len(part), dtype=torch.long, device=part.device)
                 away = torch.nn.functional.normalize(part - _camera(one), dim=1)
-                density, _ = model.field_at(scene, part, image, model.field.view_term(away))
+                density, _ = model.field_at(scene, part, image, model.field.view_of_rays(away))
                 found.append(density * union.cell > model.union_threshold)
             if found:
                 union.occupied.view(-1)[open_cells[torch.cat(found)]] = True

@@ -71,6 +71,16 @@ def test_the_displacement_map_shows_where_and_how_far() -> None:
     assert rows[v > 0.6].min() > 3 * rows[v < 0.4].max().clamp_min(0.01)  # row 0 is v = 0: the neck
 
 
+def test_displacements_may_be_taken_from_the_mean() -> None:
+    summary = fx.summary()
+    shift = torch.tensor([2.0, 0.0, -1.0]) * summary.vertex_std
+    shapes, _ = make(displacement_input="from_mean")
+    found = shapes.displacement_map((summary.vertex_mean + shift)[None])
+    torch.testing.assert_close(found[0, :, 3, 5], torch.tensor([2.0, 0.0, -1.0]), rtol=1e-4, atol=1e-4)
+    with pytest.raises(ConfigError, match="from_neutral or from_mean"):
+        make(displacement_input="from_zero")
+
+
 def test_weights_and_features_depend_on_the_expression_and_the_last_weight_is_1() -> None:
     shapes, anchors = make()
     scene = shapes(torch.stack([fx.frame_vertices(0), fx.frame_vertices(2)]), anchors)

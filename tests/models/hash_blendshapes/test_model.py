@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import fixtures as fx
 import pytest
 import torch
@@ -126,6 +128,26 @@ def test_coarse_samples_may_count_or_not(kept: bool) -> None:
     prediction.image.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     assert model.blendshapes.grid.values.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_view_directions_are_seen_in_the_head_s_frame_or_the_nearest_anchor_s(fused: bool) -> None:
+    """Everything is turned as one: what an anchor's frame sees stays, what the head's frame sees does not."""
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(1)))[0]
+    points = 60 * torch.nn.functional.normalize(torch.randn(200, 3), dim=1)
+    directions, image = torch.nn.functional.normalize(torch.randn(200, 3), dim=1), torch.arange(200) % 2
+    for frame in ("head", "anchor"):
+        model = build(model__view_frame=frame, model__fused=fused, model__search="torch")
+        scene, found = model.scene(batch()), []
+        for R in (torch.eye(3), turn):
+            turned = replace(scene, positions=scene.positions @ R.T, axes=scene.axes @ R.T)
+            view = model.field.view_of_rays(directions @ R.T)
+            found.append(model.field_at(turned, points @ R.T, image, view)[1])
+        apart = (found[0] - found[1]).abs()
+        assert (apart.max() < 1e-3) if frame == "anchor" else (apart.mean() > 1e-3), apart.max()
+        assert torch.isfinite(model.eval().render(batch()).image).all()
+    with pytest.raises(ConfigError, match="head or anchor"):
+        build(model__view_frame="world")
 
 
 def test_one_value_per_option_is_refused_where_it_cannot_work() -> None:
