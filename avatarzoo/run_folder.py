@@ -147,9 +147,7 @@ def conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module:
         lines.append(f"pictures    {pictures.last}")
     if guard.interrupted:
         if type(module.model).finish is not Model.finish and module.progress < 1.0:
-            lines.append(
-                "left out    what the model makes when a run ends; test and render go without it, perhaps slower"
-            )
+            lines.append("left out    what the model makes when a run ends; test and render go without it, perhaps slower")
         lines.append(f"to resume   avatarzoo fit resume={checkpoints.run}")
     else:
         lines.append(f"next        avatarzoo test ckpt={checkpoints.run} protocol=tracked-v1")

@@ -27,6 +27,7 @@ from avatarzoo import checkpoint as checkpoints
 from avatarzoo import config as configs
 from avatarzoo.batch import HeadBatch, View
 from avatarzoo.build import build_capture, build_model
+from avatarzoo.datamodules.base import ZooData
 from avatarzoo.models.hash_blendshapes import HashBlendshapes, tracing
 from avatarzoo.models.hash_blendshapes.union import lost_outside
 from avatarzoo.rendering import neutral_batch, path_start
@@ -105,7 +106,8 @@ def load(args: argparse.Namespace, device: torch.device) -> tuple[HashBlendshape
     model = build_model(resolved, capture.summary).to(device).eval()
     with torch.no_grad():
         model.field.out.weight[0] = 0
-    model.finish([capture.read(s) for s in capture.splits["train"]], len(capture.splits["train"]))
+    frames = ZooData(capture).frames("train")
+    model.finish(frames, len(frames))
     test = capture.read(capture.splits["test"][0]).to(device)
     print(f"test expressions lose outside the union grid: {lost_outside(model, test)}")
     return model, capture.summary

@@ -213,7 +213,8 @@ class ZooData(L.LightningDataModule):
         Args:
             split: "train", "val" or "test".
         """
-        reader, first = _Reader(self.capture, split), {}
+        reader = _Reader(self.capture, split)
+        first: dict[tuple[str, str], int] = {}
         for place, sample in enumerate(reader.samples):
             first.setdefault((sample.segment, sample.frame), place)
         return self._loader(reader, [[(place, 0)] for place in first.values()])
