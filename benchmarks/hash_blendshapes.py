@@ -29,6 +29,7 @@ from avatarzoo.batch import HeadBatch, View
 from avatarzoo.build import build_capture, build_model
 from avatarzoo.datamodules.base import ZooData
 from avatarzoo.models.hash_blendshapes import HashBlendshapes, tracing
+from avatarzoo.models.hash_blendshapes import model as whole
 from avatarzoo.models.hash_blendshapes.union import lost_outside
 from avatarzoo.rendering import neutral_batch, path_start
 from avatarzoo.volume.occupancy import OccupancyGrid
@@ -68,7 +69,8 @@ def staged(model: HashBlendshapes, clock: Clock) -> Iterator[None]:
         ("walking rays", tracing, "occupied_length"),
         ("placing samples", tracing, "distances"),
         ("nearest anchors", model.search, "forward"),
-        ("look-ups and inputs", model.field, "inputs"),
+        ("look-ups and inputs", model.field, "inputs"),  # of fused=false
+        ("look-ups and inputs", whole, "gather"),
         ("network", model.field, "decode"),
     ]
     kept = [(owner, name, owner.__dict__.get(name)) for _, owner, name in places]
@@ -175,7 +177,7 @@ def with_and_without(model: HashBlendshapes, summary: Any, size: int, clock: Clo
 
 
 def searches(model: HashBlendshapes, clock: Clock, repeat: int, count: int = 65_536) -> dict[str, float]:
-    anchors = model.anchors(model.blendshapes.neutral[None]).positions
+    anchors = model.anchors(model.blendshapes.rest[None]).positions
     generator = torch.Generator().manual_seed(0)
     pick = torch.randint(anchors.shape[1], (count,), generator=generator).to(anchors.device)
     points = anchors[0, pick] + 12 * torch.randn(count, 3, generator=generator).to(anchors.device)
