@@ -31,17 +31,17 @@ class ProgressBar(L.Callback):
         self.metrics, self.console, self.plain_every = metrics, console or Console(), plain_every
         self._bar: Progress | None = None
         self._printed_at, self._shown, self._warned = 0.0, -1.0, False
-        self._first = (0.0, 0.0)
+        self._first = (0.0, 0)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Begin."""
-        progress = cast(ZooModule, pl_module).progress
-        self._first = (time.monotonic(), progress)
+        module = cast(ZooModule, pl_module)
+        self._first = (time.monotonic(), module.iteration)
         if trainer.is_global_zero and self.console.is_terminal:
             columns = (BarColumn(bar_width=BAR), TextColumn("{task.percentage:>3.0f}%"), TextColumn("{task.fields[text]}"))
             self._bar = Progress(*columns, console=self.console, refresh_per_second=2)
             self._task = self._bar.add_task("fit", total=1.0, text="")
-            self._bar.update(self._task, completed=progress)
+            self._bar.update(self._task, completed=module.progress)
             self._bar.start()
 
     def on_train_batch_end(
@@ -52,7 +52,7 @@ class ProgressBar(L.Callback):
         if not trainer.is_global_zero or not row or row["iteration"] == self._shown:
             return
         self._shown = row["iteration"]
-        left = self.time_left(row["progress"])
+        left = self.time_left(cast(ZooModule, pl_module))
         self._warn(left)
         if self._bar is not None:
             room = self.console.width - BAR - 8  # a longer line would be wrapped and squeeze the bar
@@ -62,15 +62,20 @@ class ProgressBar(L.Callback):
         elif trainer.should_stop or time.monotonic() - self._printed_at >= self.plain_every:
             self._printed_at = time.monotonic()
             self.console.print(f"{row['progress']:4.0%} {self.line(row, left)}", highlight=False, soft_wrap=True)
+        if trainer.should_stop:  # what follows the last step may show a bar of its own
+            self._stop()
 
-    def time_left(self, progress: float) -> float | None:
-        """Return the seconds left at this sitting's pace, or None while it is unknown.
+    def time_left(self, module: ZooModule) -> float | None:
+        """Return the seconds left, or None while they are unknown: to the limit of time, or of steps at this sitting's pace.
 
         Args:
-            progress: of the run, 0..1.
+            module: that is trained; whichever of its limits comes first counts.
         """
-        spent, done = time.monotonic() - self._first[0], progress - self._first[1]
-        return spent / done * (1 - progress) if done > 0 else None
+        lefts = [module.max_time - module.elapsed] if module.max_time else []
+        spent, done = time.monotonic() - self._first[0], module.iteration - self._first[1]
+        if module.max_steps is not None and done > 0:
+            lefts.append(spent / done * (module.max_steps - module.iteration))
+        return max(0.0, min(lefts)) if lefts else None
 
     def line(self, row: dict[str, float], left: float | None) -> str:
         """Return the text of a row.

@@ -44,6 +44,17 @@ def row(iteration, progress, rate=2.0):
     }
 
 
+def at(iteration, max_steps=100, max_time=None, elapsed=0.0):
+    """A module at a step."""
+    return SimpleNamespace(
+        progress=iteration / (max_steps or 100),
+        iteration=iteration,
+        max_steps=max_steps,
+        max_time=max_time,
+        elapsed=elapsed,
+    )
+
+
 TRAINER = SimpleNamespace(is_global_zero=True, should_stop=False)
 
 
@@ -60,15 +71,25 @@ def test_several_phases_keep_their_names():
 
 def test_time_left_counts_this_sitting_alone():
     progress, _, _ = bar()
-    progress.on_train_start(TRAINER, SimpleNamespace(progress=0.5))
-    progress._first = (time.monotonic() - 10.0, 0.5)
-    assert progress.time_left(0.75) == pytest.approx(10.0, abs=0.5)
-    assert progress.time_left(0.5) is None
+    progress.on_train_start(TRAINER, at(50))
+    progress._first = (time.monotonic() - 10.0, 50)
+    assert progress.time_left(at(75)) == pytest.approx(10.0, abs=0.5)
+    assert progress.time_left(at(50)) is None
+
+
+def test_time_left_never_exceeds_the_limit_of_time():
+    progress, _, _ = bar()
+    progress.on_train_start(TRAINER, at(0, max_time=120.0))
+    progress._first = (time.monotonic() - 30.0, 0)
+    assert progress.time_left(at(1, max_steps=None, max_time=120.0, elapsed=30.0)) == pytest.approx(90.0)
+    assert progress.time_left(at(1, max_time=120.0, elapsed=30.0)) == pytest.approx(90.0), "99 steps would take longer"
+    assert progress.time_left(at(90, max_time=120.0, elapsed=30.0)) == pytest.approx(30 / 9, abs=0.1)
+    assert progress.time_left(at(1, max_time=120.0, elapsed=121.0)) == 0.0
 
 
 def test_lines_come_when_a_row_is_new_and_no_oftener_than_asked():
     progress, metrics, out = bar()
-    module = SimpleNamespace(progress=0.0)
+    module = at(0)
     progress.on_train_start(TRAINER, module)
     progress.on_train_batch_end(TRAINER, module)
     metrics.latest = row(1, 0.1)
@@ -86,20 +107,20 @@ def test_lines_come_when_a_row_is_new_and_no_oftener_than_asked():
 
 def test_a_run_of_more_than_a_day_is_warned_of_once():
     progress, metrics, out = bar()
-    progress.on_train_start(TRAINER, SimpleNamespace(progress=0.0))
+    progress.on_train_start(TRAINER, at(0))
     for share, waited in ((1e-5, 20.0), (1e-5, 40.0), (2e-5, 80.0)):
-        progress._first = (time.monotonic() - waited, 0.0)
+        progress._first = (time.monotonic() - waited, 0)
         metrics.latest = row(int(waited), share)
-        progress.on_train_batch_end(TRAINER, None)
+        progress.on_train_batch_end(TRAINER, at(1, max_steps=100_000))
         assert out.getvalue().count("scale=small") == (waited > 30)
     assert "days more" in out.getvalue().replace("\n", " ")
 
 
 def test_a_terminal_gets_a_bar():
     progress, metrics, out = bar(terminal=True)
-    progress.on_train_start(TRAINER, SimpleNamespace(progress=0.0))
+    progress.on_train_start(TRAINER, at(0))
     metrics.latest = row(7, 0.25)
-    progress.on_train_batch_end(TRAINER, None)
+    progress.on_train_batch_end(TRAINER, at(7))
     progress.on_train_end(TRAINER, None)
     assert "25%" in out.getvalue() and "step 7" in out.getvalue()
     assert progress._bar is None
@@ -107,9 +128,9 @@ def test_a_terminal_gets_a_bar():
 
 def test_a_narrow_terminal_gets_one_line():
     progress, metrics, out = bar(terminal=True, width=72)
-    progress.on_train_start(TRAINER, SimpleNamespace(progress=0.0))
+    progress.on_train_start(TRAINER, at(0))
     metrics.latest = row(7, 0.25) | {f"fit/term{i}": 1.0 for i in range(9)}
-    progress.on_train_batch_end(TRAINER, None)
+    progress.on_train_batch_end(TRAINER, at(7))
     progress.on_train_end(TRAINER, None)
     lines = [line for line in out.getvalue().splitlines() if "step 7" in line]
     assert lines and all("…" in line and "━" * 24 in line.replace("╸", "━").replace("╺", "━") for line in plain(lines))
@@ -122,7 +143,7 @@ def plain(lines):
 def test_other_processes_are_silent():
     progress, metrics, out = bar()
     other = SimpleNamespace(is_global_zero=False, should_stop=True)
-    progress.on_train_start(other, SimpleNamespace(progress=0.0))
+    progress.on_train_start(other, at(0))
     metrics.latest = row(7, 0.25)
-    progress.on_train_batch_end(other, None)
+    progress.on_train_batch_end(other, at(7))
     assert out.getvalue() == ""
