@@ -15,6 +15,7 @@ import lightning as L
 from avatarzoo import checkpoint, crash
 from avatarzoo.build import build_capture, build_model
 from avatarzoo.callbacks.checkpoints import Checkpoints
+from avatarzoo.callbacks.finishing import Finishing
 from avatarzoo.callbacks.guard import Guard
 from avatarzoo.callbacks.metrics import Metrics
 from avatarzoo.callbacks.pictures import Pictures
@@ -72,9 +73,10 @@ def fit(config: Mapping[str, Any]) -> Path:
     every = {key: int((config.get(key) or {}).get("every") or 0) for key in ("pictures", "checkpoint")}
     checkpoints, guard, metrics = Checkpoints(run, every["checkpoint"]), Guard(), Metrics(run)
     pictures = Pictures(run, capture, every["pictures"])
-    # In this order: rows are written before they are shown, and the guard lets go after the last checkpoint is written.
+    # In this order: rows are written before they are shown, the model is finished before its last checkpoint is written,
+    # and the guard lets go after that.
     snapshots = Snapshots(run, (config.get("checkpoint") or {}).get("snapshot_minutes"))
-    callbacks = [metrics, ProgressBar(metrics), checkpoints, snapshots, pictures, guard]
+    callbacks = [metrics, ProgressBar(metrics), Finishing(), checkpoints, snapshots, pictures, guard]
     trainer = build_trainer(config, module, run, callbacks)
     if trainer.is_global_zero:
         absent = absent_inputs(capture, _readers(config, module))

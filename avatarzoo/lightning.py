@@ -178,14 +178,8 @@ class ZooModule(L.LightningModule):
                 self.model.after_step(batch, join(predictions, [p.size for p in pieces]), self._average)
         self.iteration += 1
         if self.finished:
-            self._finish_model()
+            self._elapsed_before, self._started = self._elapsed_here, None  # what follows is no training
             self.trainer.should_stop = True
-
-    def _finish_model(self) -> None:
-        data = getattr(self.trainer, "datamodule", None)
-        if data is not None and self.progress >= 1.0:  # not for an interrupt: that waits for no more than the step
-            frames = data.frames("train")
-            self.model.finish(frames, len(frames))
 
     def _run(
         self,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import signal
+import time
 
 import pytest
 import toy
@@ -53,6 +55,23 @@ def test_an_interrupted_run_does_without_and_says_so_and_its_end_makes_up_for_it
     fit(toy.config(resume=str(run), trainer__max_steps=6))
     assert [frames for frames, _ in finished] == [6]
     assert LINE not in capsys.readouterr().out
+
+
+def test_it_is_announced_and_is_no_part_of_the_training(tmp_path, capsys, monkeypatch) -> None:
+    def finish(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
+        assert self.mean_image.isfinite().all() and len(list(batches)) == frames
+        time.sleep(0.2)
+
+    monkeypatch.setattr(toy.ToyAvatar, "finish", finish)
+    monkeypatch.setattr(toy.ToyAvatar, "finishing", "the toy's grid")
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=3))
+    with open(run / "metrics.csv", newline="") as file:
+        last = list(csv.DictReader(file))[-1]
+    assert last["iteration"] == "3"
+    kept = state(run)["avatarzoo"]["elapsed"]
+    assert kept == pytest.approx(float(last["elapsed"]), abs=1e-3), "the clock stops with the last step"
+    printed = capsys.readouterr().out
+    assert printed.index("step 3") < printed.index("making the toy's grid of 6 frames ...") < printed.index("checkpoint ")
 
 
 def test_a_model_that_makes_nothing_says_nothing(tmp_path, capsys, monkeypatch) -> None:

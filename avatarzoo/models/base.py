@@ -33,6 +33,8 @@ class Model(nn.Module, ABC):
     may_use: tuple[str, ...] = ()
     requires: tuple[str, ...] = ()
     test_inputs: str = "none"
+    #: what ``finish`` makes, e.g. "the union grid"; shown while it is made
+    finishing: str = "the last of the model"
     #: what was optimised on test pictures, for records; set by ``avatarzoo.fitting``.
     test_time_fitting: str = "none"
     #: whether some steps leave parameters without a gradient, as a warp's before it switches on; set in ``bind``. Several

@@ -34,6 +34,7 @@ class HashBlendshapes(Avatar):
 
     uses = ("encoding", "warp", "rasterizer")
     requires = ("mesh.vertices", "mesh.head_pose", "view.camera", "driving.frame?")
+    finishing = "the union grid"
     test_inputs = "tracked mesh"
 
     def __init__(
