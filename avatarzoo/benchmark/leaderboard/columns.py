@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from avatarzoo.benchmark.leaderboard.own import own_recipe
 from avatarzoo.benchmark.leaderboard.published import Published, mean_over_views, published_for
 from avatarzoo.benchmark.leaderboard.rows import Group, Row, Value
 
@@ -23,6 +24,7 @@ class Column:
         better: "low", "high" or "": which end is best.
         help: what it is, in a sentence.
         percent: shown times 100 with a sign.
+        absent: stands where a row has no such number.
     """
 
     head: str
@@ -31,16 +33,17 @@ class Column:
     better: str = ""
     help: str = ""
     percent: bool = False
+    absent: str = "n/a"
 
     def text(self, row: Row) -> str:
-        """Return a row's number as text with its spread; "n/a" where it does not exist.
+        """Return a row's number as text with its spread; ``absent`` where it does not exist.
 
         Args:
             row: of the leaderboard.
         """
         value = self.value(row)
         if value is None:
-            return "n/a"
+            return self.absent
         scale = 100 if self.percent else 1
         sign = "+" if self.percent or self.head == "difference" else ""
         text = f"{scale * value.mean:{sign},.{self.digits}f}" + ("%" if self.percent else "")
@@ -83,28 +86,30 @@ def columns(group: Group, speeds: Speeds | None = None) -> list[Column]:
         Column("ms/picture", at("timing", "render_ms_per_image"), 1, "low", "rendering while it was scored"),
     ]
     heads = list(dict.fromkeys(head for by_head in (speeds or {}).values() for head in by_head))
-    return found + [
-        Column(f"{head} ms", _speed(speeds or {}, head), 2, "low", f"bench-speed: {head}")
-        for head in heads
-        if any(head in (speeds or {}).get((row.recipe, str(row.first["scale"])), {}) for row in group.rows)
-    ]
+    timed = [Column(f"{h} ms", _speed(speeds or {}, h), 2, "low", f"bench-speed: {h}", absent="-") for h in heads]
+    return found + [column for column in timed if any(column.value(row) for row in group.rows)]
 
 
 def _speed(speeds: Speeds, head: str) -> Callable[[Row], Value | None]:
-    return lambda row: fixed(speeds.get((row.recipe, str(row.first["scale"])), {}).get(head))
+    """A timing belongs to the recipe as it stands; a row with overrides was not timed."""
+    return lambda row: fixed(speeds.get((own_recipe(row) or "", str(row.first["scale"])), {}).get(head))
 
 
 def _beside(group: Group, table: Published) -> list[Column]:
-    """Published values, the difference, and both relative to the reference: subjects differ, orderings compare."""
+    """Published values, the difference, and both relative to the reference: subjects differ, orderings compare.
+
+    All but our own mean stand for recipes as they are; without the reference's own row nothing is relative to it.
+    """
     ours = {row.label: mean_over_views(row, table.views) for row in group.rows}
-    references = [ours[row.label] for row in group.rows if row.recipe == table.reference and ours[row.label]]
+    references = [ours[row.label] for row in group.rows if own_recipe(row) == table.reference and ours[row.label]]
     reference = references[0] if references else None
 
     def mse(row: Row) -> Value | None:
         return fixed(ours[row.label])
 
     def paper(row: Row) -> Value | None:
-        return fixed(table.mse(row.recipe)) if row.recipe in table.rows else None
+        own = own_recipe(row)
+        return fixed(table.mse(own)) if own in table.rows else None
 
     def difference(row: Row) -> Value | None:
         here, there = ours[row.label], paper(row)
@@ -115,15 +120,17 @@ def _beside(group: Group, table: Published) -> list[Column]:
         return None if here is None or reference is None else fixed(here / reference - 1)
 
     def paper_relative(row: Row) -> Value | None:
-        return fixed(table.relative(row.recipe)) if row.recipe in table.rows else None
+        own = own_recipe(row)
+        return fixed(table.relative(own)) if own in table.rows else None
 
-    name = table.reference
+    name, source = table.reference, table.source
+    about = f"MSE, mean over subjects and views: {source}. Other subjects than here; - for rows that change the recipe"
     return [
         Column("views", mse, 2, "low", "MSE, mean of the views"),
-        Column("published", paper, 2, "", f"MSE, mean over subjects and views: {table.source}. Other subjects than here"),
-        Column("difference", difference, 2, "", "ours minus published"),
-        Column(f"vs {name}", relative, 1, "", f"our MSE over that of {name}, minus 1", True),
-        Column(f"published vs {name}", paper_relative, 1, "", f"the same in the paper: {table.source}", True),
+        Column("published", paper, 2, "", about, absent="-"),
+        Column("difference", difference, 2, "", "ours minus published", absent="-"),
+        *([Column(f"vs {name}", relative, 1, "", f"our MSE over that of {name}, minus 1", True)] if reference else []),
+        *([Column(f"published vs {name}", paper_relative, 1, "", f"the same in {source}", True, "-")] if reference else []),
     ]
 
 

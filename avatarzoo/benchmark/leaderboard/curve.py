@@ -7,22 +7,32 @@ import statistics
 
 from PIL import Image
 
+from avatarzoo.benchmark.leaderboard.own import own_recipe
 from avatarzoo.benchmark.leaderboard.rows import Group, Row, number_at
 from avatarzoo.benchmark.plot import COLOURS, Plot, nice_step
 
 REFERENCE = "pica_full"
 
 
+def reference_row(group: Group) -> Row:
+    """Return the row whose errors order the expressions: PiCA's full model as its recipe stands, or else the first row.
+
+    Args:
+        group: of rows.
+    """
+    return next((row for row in group.rows if own_recipe(row) == REFERENCE), group.rows[0])
+
+
 def curves(group: Group) -> tuple[list[str], dict[str, list[float | None]]]:
     """Return the test expressions in decreasing order of the reference's MSE, and every row's MSE of them.
 
     Args:
-        group: of rows; the reference is PiCA's full model, or else the first row.
+        group: of rows.
 
     Returns:
         Names of the expressions (SEGMENT/FRAME), and per row's label its MSE (mean over cameras and seeds).
     """
-    reference = next((row for row in group.rows if row.recipe == REFERENCE), group.rows[0])
+    reference = reference_row(group)
     names = [name for name in reference.first["metrics"]["frames"] if _mse(reference, name) is not None]
     names.sort(key=lambda name: -(_mse(reference, name) or 0.0))
     return names, {row.label: [_mse(row, name) for name in names] for row in group.rows}
@@ -50,8 +60,7 @@ def draw_curves(group: Group) -> Image.Image | None:
     top = step * max(1, math.ceil(highest / step - 1e-9))
     plot = Plot((0, len(names) - 1), (0, top))
     plot.y_axis(step, "MSE (0..255)")
-    order = next((row.label for row in group.rows if row.recipe == REFERENCE), group.rows[0].label)
-    plot.x_axis(f"{len(names)} test expressions, in decreasing order for {order}")
+    plot.x_axis(f"{len(names)} test expressions, in decreasing order for {reference_row(group).label}")
     for index, (label, values) in enumerate(by_row.items()):
         colour = COLOURS[index % len(COLOURS)]
         plot.curve([(i, v) for i, v in enumerate(values) if v is not None], colour)

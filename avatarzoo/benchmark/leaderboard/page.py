@@ -76,7 +76,7 @@ def _row(row: Row, heads: Sequence[Column], winners: dict[str, Row | None], stri
     for column in heads:
         value = column.value(row)
         if value is None:
-            cells.append('<td class="none">n/a</td>')
+            cells.append(f'<td class="none">{column.absent}</td>')
             continue
         text, _, spread = column.text(row).partition(" ± ")
         name = ' class="best"' if winners[column.head] is row else ""

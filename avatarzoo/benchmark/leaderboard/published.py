@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from avatarzoo.benchmark.leaderboard.own import own_recipe
 from avatarzoo.benchmark.leaderboard.rows import Group, Row
 
 FILE = Path(__file__).with_name("published.yaml")
@@ -59,12 +60,12 @@ def tables() -> tuple[Published, ...]:
 
 
 def published_for(group: Group) -> Published | None:
-    """Return the published table that has most of a group's rows under the group's protocol and views, or None.
+    """Return the published table that has most of a group's recipes (unchanged) under its protocol and views, or None.
 
     Args:
         group: of rows.
     """
-    recipes = {row.recipe for row in group.rows}
+    recipes = {own_recipe(row) for row in group.rows}
     fitting = [t for t in tables() if t.protocol == group.protocol and set(t.views) <= set(group.views)]
     known = [(len(recipes & set(t.rows)), t) for t in fitting if recipes & set(t.rows)]
     return max(known, key=lambda pair: pair[0])[1] if known else None
