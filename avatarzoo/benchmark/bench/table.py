@@ -44,7 +44,7 @@ def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
         order: labels in the order wanted; rows that are not among them come after these, best first.
     """
     views, first = groups[0].views, groups[0]
-    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE on 0..255; ± deviation over seeds"
+    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE, also of single views, on 0..255; ± deviation over seeds"
     table = Table(title=f"{first.capture}, {first.protocol}", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
     for head in ("PSNR", "MSE", *views, "cover%", "steps", "params", "runs"):

@@ -76,7 +76,7 @@ def columns(group: Group, speeds: Speeds | None = None) -> list[Column]:
         Column("LPIPS-a", at(*overall, "lpips_alex"), 4, "low", "AlexNet"),
         Column("LPIPS-v", at(*overall, "lpips_vgg"), 4, "low", "VGG"),
     ]
-    found += [Column(f"{v}", at("metrics", "views", v, "mse"), 2, "low", f"MSE of the view {v}") for v in group.views]
+    found += [Column(f"{v} MSE", at("metrics", "views", v, "mse"), 2, "low", f"MSE of the view {v}") for v in group.views]
     table = published_for(group)
     found += _beside(group, table) if table else []
     found += [

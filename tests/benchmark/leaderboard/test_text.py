@@ -63,9 +63,9 @@ def test_names_of_views_stay_in_their_cells(tmp_path: Path) -> None:
     (tmp_path / "a" / "record.json").write_text(json.dumps(made))
     groups = group_entries(read_entries([tmp_path])[0])
     table = [line for line in markdown(groups).splitlines() if line.startswith("|")]
-    assert "=a\\|b &lt;i>" in table[0] and len({line.count("|") - line.count("\\|") for line in table}) == 1
+    assert "=a\\|b &lt;i> MSE" in table[0] and len({line.count("|") - line.count("\\|") for line in table}) == 1
     heads = next(csv.reader(io.StringIO(csv_text(groups))))
-    assert "'=a|b <i>" in heads and "=a|b <i>" not in heads
+    assert "'=a|b <i> MSE" in heads and "=a|b <i> MSE" not in heads
 
 
 def test_reasons_are_said_once_per_row() -> None:
@@ -88,3 +88,11 @@ def test_speeds_stand_beside_recipes_of_their_scale(tmp_path: Path) -> None:
     (tmp_path / "other.json").write_text("[]")
     with pytest.raises(DataError, match="bench-speed"):
         read_speeds([tmp_path / "other.json"])
+
+
+def test_columns_of_views_say_what_they_hold(tmp_path: Path) -> None:
+    scored_run(tmp_path)
+    groups = group_entries(read_entries([tmp_path])[0])
+    head = next(line for line in markdown(groups).splitlines() if line.startswith("|  |"))
+    assert "| Front MSE | Left MSE |" in head and "| Front |" not in head
+    assert {"Front MSE", "Left MSE"} <= set(next(csv.reader(io.StringIO(csv_text(groups)))))
