@@ -11,6 +11,7 @@ from avatarzoo.benchmark.leaderboard.rows import Group, Row, Value
 
 #: Milliseconds by recipe, scale and column, from files that ``avatarzoo bench-speed`` writes.
 Speeds = Mapping[tuple[str, str], Mapping[str, float]]
+WALL = "wall time of rendering while it was scored, whatever else the machine did; bench-speed compares"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def columns(group: Group, speeds: Speeds | None = None) -> list[Column]:
         Column("coverage", at(*overall, "coverage"), 4, "", "share of the counted pixels that the model covers"),
         Column("steps", at("iteration"), 0, "", "of training"),
         Column("parameters", lambda row: fixed(row.first["parameters"]["total"]), 0, "low", "of the model"),
-        Column("ms/picture", at("timing", "render_ms_per_image"), 1, "low", "rendering while it was scored"),
+        Column("ms / picture (wall)", at("timing", "render_ms_per_image"), 1, "", WALL),
     ]
     heads = list(dict.fromkeys(head for by_head in (speeds or {}).values() for head in by_head))
     timed = [Column(f"{h} ms", _speed(speeds or {}, h), 2, "low", f"bench-speed: {h}", absent="-") for h in heads]

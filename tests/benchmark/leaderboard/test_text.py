@@ -96,3 +96,11 @@ def test_columns_of_views_say_what_they_hold(tmp_path: Path) -> None:
     head = next(line for line in markdown(groups).splitlines() if line.startswith("|  |"))
     assert "| Front MSE | Left MSE |" in head and "| Front |" not in head
     assert {"Front MSE", "Left MSE"} <= set(next(csv.reader(io.StringIO(csv_text(groups)))))
+
+
+def test_wall_time_of_a_busy_machine_has_no_best(tmp_path: Path) -> None:
+    for name, ms in (("wave", 1.5), ("surf", 9.0)):
+        scored_run(tmp_path / name, name, timing={"device": "cpu", "render_ms_per_image": ms, "batch_size": 1, "images": 2})
+    lines = markdown(group_entries(read_entries([tmp_path])[0])).splitlines()
+    place = next(line for line in lines if line.startswith("|  |")).split(" | ").index("ms / picture (wall)")
+    assert {line.split(" | ")[place] for line in lines if line.startswith(("| wave", "| surf"))} == {"1.5", "9.0"}
