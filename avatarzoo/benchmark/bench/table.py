@@ -11,6 +11,7 @@ from rich.table import Table
 
 from avatarzoo.benchmark.bench.job import Job
 from avatarzoo.benchmark.bench.suite import Planned, Suite
+from avatarzoo.benchmark.leaderboard.floor import SIGN, floor_line, floor_of, is_below
 from avatarzoo.benchmark.leaderboard.rows import Entry, Group, Row, Value, group_entries
 from avatarzoo.benchmark.record import read_records
 from avatarzoo.errors import DataError
@@ -44,7 +45,10 @@ def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
         order: labels in the order wanted; rows that are not among them come after these, best first.
     """
     views, first = groups[0].views, groups[0]
-    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE, also of single views, on 0..255; ± deviation over seeds"
+    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE on 0..255, also of views; ± deviation over seeds"
+    floors = list(dict.fromkeys(floor_line(group, groups) for group in groups))
+    whole = [line for line in floors if line and not any(line != o and o.startswith(line) for o in floors)]
+    caption = "\n".join([caption, *whole])
     table = Table(title=f"{first.capture}, {first.protocol}", caption=caption, box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
     for head in ("PSNR", "MSE", *views, "cover%", "steps", "params", "runs"):
@@ -52,7 +56,8 @@ def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
     for group in groups:
         table.add_row(f"sees {group.test_inputs}", style="dim")
         for row in sorted(group.rows, key=lambda r: order.index(r.label) if r.label in order else len(order)):
-            table.add_row(f"  {row.label}", *cells(row, views), str(len(row.entries)))
+            sign = f" {SIGN}" if is_below(row, floor_of(group, groups)) else ""
+            table.add_row(f"  {row.label}{sign}", *cells(row, views), str(len(row.entries)))
         table.add_section()
     return table
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from avatarzoo.benchmark.leaderboard.columns import Column, Speeds, best, columns
 from avatarzoo.benchmark.leaderboard.curve import draw_curves
+from avatarzoo.benchmark.leaderboard.floor import SIGN, floor_line, floor_of, is_below
 from avatarzoo.benchmark.leaderboard.published import published_for
 from avatarzoo.benchmark.leaderboard.rows import Failure, Group, Row
 from avatarzoo.benchmark.leaderboard.strips import row_strip, truth_strip
@@ -37,7 +38,7 @@ def page(
         HTML.
     """
     parts = [f"<p>{escape(note)}</p>"] if note else []
-    parts += [_section(group, speeds) for group in groups]
+    parts += [_section(group, groups, speeds) for group in groups]
     parts += [f'<p class="note">n/a: {escape(" ".join(missing(groups)))}</p>'] if missing(groups) else []
     if failures:
         items = "".join(f"<li>{escape(words)}</li>" for words in failures_in_words(failures))
@@ -45,11 +46,12 @@ def page(
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(body="\n".join(parts))
 
 
-def _section(group: Group, speeds: Speeds | None) -> str:
+def _section(group: Group, groups: Sequence[Group], speeds: Speeds | None) -> str:
     heads = columns(group, speeds)
     winners = {c.head: best(c, group.rows) for c in heads}
     truth = truth_strip(group)
-    rows = "\n".join(_row(row, heads, winners, row_strip(row, truth)) for row in group.rows)
+    floor = floor_of(group, groups)
+    rows = "\n".join(_row(row, heads, winners, row_strip(row, truth), is_below(row, floor)) for row in group.rows)
     titles = ['<th data-text="1"><button>row</button></th>', "<th>pictures, error x4</th>"]
     titles += [
         f'<th title="{escape(c.help)}" data-better="{c.better}"><button>{escape(c.head)}</button></th>' for c in heads
@@ -64,14 +66,16 @@ def _section(group: Group, speeds: Speeds | None) -> str:
     seen = f'<p class="note">What the cameras saw:</p>{picture(truth)}' if truth is not None else ""
     drawn = draw_curves(group)
     curve = f"<p>{picture(np.asarray(drawn), 'curve', 'PNG')}</p>" if drawn is not None else ""
+    under = f'<p class="note floor">{escape(floor_line(group, groups))}</p>' if floor else ""
     told = "".join(f'<p class="note">{text}</p>' for text in notes)
     table = f"<table><thead><tr>{''.join(titles)}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
-    return f'<h2>{escape(group.title)}</h2>{told}{seen}\n<div class="wide">{table}</div>{curve}'
+    return f'<h2>{escape(group.title)}</h2>{told}{seen}\n<div class="wide">{table}</div>{under}{curve}'
 
 
-def _row(row: Row, heads: Sequence[Column], winners: dict[str, Row | None], strip: np.ndarray | None) -> str:
+def _row(row: Row, heads: Sequence[Column], winners: dict[str, Row | None], strip: np.ndarray | None, below: bool) -> str:
+    sign = f' <span class="below" title="below the floor">{SIGN}</span>' if below else ""
     seeds = f"seed {', '.join(map(str, row.seeds))}"
-    cells = [f'<td data-value="{escape(row.label)}">{escape(row.label)}<br><small>{seeds}</small></td>']
+    cells = [f'<td data-value="{escape(row.label)}">{escape(row.label)}{sign}<br><small>{seeds}</small></td>']
     cells.append(f"<td>{picture(strip) if strip is not None else '<small>not beside the record</small>'}</td>")
     for column in heads:
         value = column.value(row)

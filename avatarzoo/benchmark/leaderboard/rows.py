@@ -123,6 +123,7 @@ class Group:
         fitting: what is optimised on test pictures.
         apart: what tells it from groups of the same title, in words; "" where there are none.
         rows: best first.
+        pictures: equal for groups of one protocol and the same pictures, whatever the models see.
         views: names of the capture's views, in the order of the records.
     """
 
@@ -135,6 +136,7 @@ class Group:
     fitting: str
     apart: str
     rows: list[Row]
+    pictures: str = ""
 
     @property
     def views(self) -> list[str]:
@@ -236,7 +238,7 @@ def group_entries(entries: Sequence[Entry]) -> list[Group]:
         rows.sort(key=lambda r: -(v.mean if (v := r.value("metrics", "overall", "psnr")) else -math.inf))
         about, size = scored[key], scored[key]["size"]
         taken = [about[name] for name in ("protocol", "capture", "split", "images")]
-        made.append(Group(*taken, (size[0], size[1]), about["test_inputs"], about["fitting"], "", rows))
+        made.append(Group(*taken, (size[0], size[1]), about["test_inputs"], about["fitting"], "", rows, _pictures(about)))
     _tell_groups_apart(made, list(scored.values()))
     rank = {protocol: index for index, protocol in enumerate(FIRST)}
     return sorted(
@@ -274,6 +276,10 @@ def scored_on(record: Mapping[str, Any]) -> dict[str, Any]:
 def as_key(about: Mapping[str, Any]) -> tuple[Any, ...]:
     """Return plain containers as something that can be a key of a dict."""
     return tuple(json.dumps(value, sort_keys=True) for value in about.values())
+
+
+def _pictures(about: Mapping[str, Any]) -> str:
+    return json.dumps({k: v for k, v in about.items() if k not in ("test_inputs", "fitting")}, sort_keys=True)
 
 
 def _newest(entries: Sequence[Entry]) -> list[Entry]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 
 from avatarzoo.benchmark.leaderboard.columns import Speeds, best, columns
+from avatarzoo.benchmark.leaderboard.floor import SIGN, floor_line, floor_of, is_below, psnr
 from avatarzoo.benchmark.leaderboard.published import published_for
 from avatarzoo.benchmark.leaderboard.rows import Failure, Group
 
@@ -53,15 +54,18 @@ def markdown(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: 
         heads = columns(group, speeds)
         table = [["", *(escape(c.head) for c in heads), "seeds"]]
         winners = {c.head: best(c, group.rows) for c in heads}
+        floor = floor_of(group, groups)
         for row in group.rows:
             cells = [f"**{c.text(row)}**" if winners[c.head] is row else c.text(row) for c in heads]
-            table.append([escape(row.label), *cells, ", ".join(map(str, row.seeds))])
+            label = escape(row.label) + (f" {SIGN}" if is_below(row, floor) else "")
+            table.append([label, *cells, ", ".join(map(str, row.seeds))])
         lines = ["| " + " | ".join(cells) + " |" for cells in table]
         lines.insert(1, "|---|" + "---:|" * len(heads) + "---|")
         size = f"{group.images} pictures of {group.size[0]} x {group.size[1]}, split {group.split}. {SPREAD_NOTE}"
         known = published_for(group)
         told = [f"Published: {known.source}. Its subjects are others; compare the relative columns."] if known else []
-        parts.append("\n".join([f"## {escape(group.title)}", "", *lines, "", size, *told]))
+        under = [f"{floor_line(group, groups)}.", ""] if floor else []
+        parts.append("\n".join([f"## {escape(group.title)}", "", *lines, "", *under, size, *told]))
     parts += ["n/a: " + " ".join(missing(groups))] if missing(groups) else []
     parts += ["## Failed\n\n" + "\n".join(f"- {escape(f)}" for f in failures_in_words(failures))] if failures else []
     return "\n\n".join(parts) + "\n"
@@ -83,6 +87,7 @@ def csv_text(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: 
             "test_inputs": group.test_inputs,
             "test_time_fitting": group.fitting,
         }
+        floor = floor_of(group, groups)
         for row in group.rows:
             line: dict[str, object] = {**about, "row": row.label, "recipe": row.recipe, "runs": len(row.entries)}
             line["seeds"] = " ".join(map(str, row.seeds))
@@ -90,6 +95,7 @@ def csv_text(groups: Sequence[Group], failures: Sequence[Failure] = (), speeds: 
                 value = column.value(row)
                 line[column.head] = "" if value is None else repr(value.mean)
                 line[f"{column.head} spread"] = "" if value is None or value.spread is None else repr(value.spread)
+            line["floor PSNR"] = "" if floor is None else repr(psnr(floor))
             lines.append(line)
     lines += [{"row": f.row, "seeds": f.seed, "failed": f.why} for f in failures]
     heads = list(dict.fromkeys(key for line in lines for key in line))
