@@ -14,7 +14,7 @@ from avatarzoo.errors import ConfigError, did_you_mean
 
 KEYS = (
     *("suite", "recipes", "only", "seeds", "minutes", "steps"),
-    *("out", "protocol", "launcher", "slurm", "plugins"),
+    *("out", "protocol", "launcher", "slurm", "plugins", "partial"),
 )
 ELSEWHERE = {
     "seed": "a bench takes several: seeds=[0,1]",
@@ -31,7 +31,8 @@ def bench_words(words: Sequence[str]) -> None:
         words: ``key=value``; what is no option of the verb goes to every recipe.
 
     Raises:
-        ConfigError: an option that cannot be used, before anything runs; or every run failed.
+        ConfigError: an option that cannot be used, or rows that cannot run, before anything runs.
+        SystemExit: with status 1, after the table: a row failed.
     """
     said, rest = _take(words)
     plugins = split_list(said.get("plugins"))
@@ -46,9 +47,10 @@ def bench_words(words: Sequence[str]) -> None:
         plugins=plugins,
         launcher=str(said.get("launcher", "local")),
         slurm=_mapping(said.get("slurm")),
+        partial=_flag(said.get("partial", False)),
     )
-    if results and all(job.status == "failed" for _, job in results):
-        raise ConfigError("Every run failed; the reasons stand above.")
+    if any(job.status == "failed" for _, job in results):
+        raise SystemExit(1)
 
 
 def _take(words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
@@ -104,6 +106,12 @@ def _seeds(value: Any) -> list[int]:
     if not seeds or not all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
         raise ConfigError(f"seeds={value}: expected whole numbers, e.g. seeds=[0,1].")
     return list(dict.fromkeys(seeds))
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"partial={value}: expected true or false.")
+    return value
 
 
 def _mapping(value: Any) -> dict[str, Any] | None:

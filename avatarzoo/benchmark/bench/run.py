@@ -12,7 +12,7 @@ from rich.console import Console
 
 from avatarzoo.benchmark.bench.job import Busy, Job, Stopped, is_done, run
 from avatarzoo.benchmark.bench.progress import BenchProgress, training_row
-from avatarzoo.benchmark.bench.suite import Budget, Planned, Suite, plan
+from avatarzoo.benchmark.bench.suite import Budget, Planned, Suite, plan, refuse_half
 from avatarzoo.benchmark.bench.table import print_table
 from avatarzoo.callbacks.progress import duration
 from avatarzoo.errors import AvatarZooError, ConfigError
@@ -33,6 +33,7 @@ def bench(
     plugins: Sequence[str] = (),
     launcher: str = "local",
     slurm: Mapping[str, Any] | None = None,
+    partial: bool = False,
     console: Console | None = None,
 ) -> list[tuple[Planned, Job]]:
     """Train and score every row of a suite with every seed.
@@ -49,13 +50,14 @@ def bench(
         plugins: Python files.
         launcher: "local" runs the jobs here, one after the other; "slurm" submits them.
         slurm: parameters of the submission.
+        partial: go on where half of the rows or more cannot run.
         console: defaults to the terminal.
 
     Returns:
         Each run that was planned with what became of it.
 
     Raises:
-        ConfigError: nothing could be run at all.
+        ConfigError: nothing could be run at all, or half of the rows cannot and ``partial`` is not set.
         KeyboardInterrupt: the bench was stopped; running it again goes on.
     """
     if launcher not in LAUNCHERS:
@@ -68,6 +70,8 @@ def bench(
     if plugins:
         words = [*words, f"plugins=[{','.join(plugins)}]"]
     planned = plan(suite, seeds, budget, words)
+    if not partial:
+        refuse_half(planned)
     jobs = {p: _job(p, suite, plugins) for p in planned}
     left = [p for p in planned if not p.why_not and not is_done(out / p.folder, list(suite.protocols))]
     for p in planned:

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from avatarzoo import registry
-from avatarzoo.compose import one_line
+from avatarzoo.compose import one_line, parse_override
 from avatarzoo.config import RECIPES, Config, load, load_plugins
 from avatarzoo.errors import AvatarZooError, ConfigError, did_you_mean
+from avatarzoo.schema import COMPONENTS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 DEFAULT_PROTOCOLS = ("tracked-v1", "rasterised-v1")
@@ -222,8 +223,46 @@ def _planned(row: Row, seed: int, budget: Budget, words: Sequence[str]) -> Plann
     try:
         config = load(overrides=said)
     except AvatarZooError as error:
-        return Planned(row, seed, tuple(said), why_not=str(error))
+        return Planned(row, seed, tuple(said), why_not=_why_not(row, said, words, error))
     return Planned(row, seed, tuple(said), key_of(config))
+
+
+def _why_not(row: Row, said: Sequence[str], words: Sequence[str], error: AvatarZooError) -> str:
+    """Say which words, typed for all rows, go to a component that this row has not; else what went wrong as it was told."""
+    heads = {word: parse_override(word)[0].split(".")[0] for word in words}
+    typed = {word: head for word, head in heads.items() if head in COMPONENTS and head != "data"}
+    try:
+        config = load(overrides=[word for word in said if word not in typed]).resolved
+    except AvatarZooError:
+        return str(error)
+    for head in dict.fromkeys(typed.values()):
+        if config.get(head) is None:
+            theirs = " and ".join(word for word in typed if typed[word] == head)
+            return (
+                f"row {row.name} (model {config['model']['name']}) has no {head}, so {theirs} cannot apply; put it into "
+                f"the overrides of the rows it is meant for, in a suite file."
+            )
+    return f"{error} It was typed for all rows; overrides of single rows stand in a suite file." if typed else str(error)
+
+
+def refuse_half(planned: Sequence[Planned]) -> None:
+    """Refuse a plan of which half of the rows or more cannot run: it is not the comparison that was asked for.
+
+    Args:
+        planned: from ``plan``.
+
+    Raises:
+        ConfigError: names each of these rows, why, and how to go on.
+    """
+    rows = list(dict.fromkeys(p.row.name for p in planned))
+    broken = {p.row.name: p.why_not for p in planned if p.why_not}
+    if not broken or 2 * len(broken) < len(rows):
+        return
+    told = "".join(f"\n  {name}: {why}" for name, why in broken.items())
+    raise ConfigError(
+        f"{len(broken)} of {len(rows)} rows cannot run, so nothing was started:{told}\nMend them, leave them out with "
+        f"only=[{','.join(name for name in rows if name not in broken)}], or run the others with partial=true."
+    )
 
 
 def key_of(config: Config) -> str:

@@ -45,7 +45,8 @@ def group_table(groups: Sequence[Group], order: Sequence[str] = ()) -> Table:
         order: labels in the order wanted; rows that are not among them come after these, best first.
     """
     views, first = groups[0].views, groups[0]
-    caption = f"{first.images} pictures of {first.size[0]} x {first.size[1]}; MSE on 0..255, also of views; ± deviation over seeds"
+    pictures = f"{first.images} pictures of {first.size[0]} x {first.size[1]}"
+    caption = f"{pictures}; MSE on 0..255, also of single views; ± deviation over seeds"
     floors = list(dict.fromkeys(floor_line(group, groups) for group in groups))
     whole = [line for line in floors if line and not any(line != o and o.startswith(line) for o in floors)]
     caption = "\n".join([caption, *whole])

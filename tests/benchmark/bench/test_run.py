@@ -135,10 +135,29 @@ def test_a_killed_bench_leaves_its_training_to_finish_and_the_next_one_takes_it(
     assert pretend.calls(home) == ["fit surf seed0", "test surf seed0"]
 
 
-def test_when_everything_fails_the_command_fails(home: Path) -> None:
-    pretend.tell(home, static_texture="error")
-    with pytest.raises(ConfigError, match="Every run failed"):
-        bench_words(["recipes=[static_texture]", "steps=3"])
+def test_the_command_fails_after_its_table_when_a_row_failed(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (home.parent / "mine.yaml").write_text(json.dumps({"rows": [WAVE, SURF]}))
+    words = ["suite=./mine.yaml", "steps=3", *SHORT]
+    pretend.tell(home, wave="error")
+    with pytest.raises(SystemExit) as ended:
+        bench_words(words)
+    told = capsys.readouterr().out
+    assert ended.value.code == 1 and "failed: wave, seed 0: the bottle" in told and "30.00" in told
+    pretend.tell(home)
+    bench_words(words)  # nothing failed: no exit
+
+
+def test_when_half_of_the_rows_cannot_run_nothing_starts(home: Path) -> None:
+    words = ["recipes=[static_texture,pica_full]", "steps=3", *SHORT, "encoding.size=8"]
+    with pytest.raises(ConfigError, match="1 of 2 rows cannot run") as told:
+        bench_words(words)
+    assert "row static_texture (model static_texture) has no encoding, so encoding.size=8 cannot apply" in str(told.value)
+    assert "only=[pica_full]" in str(told.value) and "partial=true" in str(told.value) and pretend.calls(home) == []
+    with pytest.raises(SystemExit):
+        bench_words([*words, "partial=true"])
+    assert pretend.calls(home) == ["fit pica_full seed0", "test pica_full seed0"]
+    with pytest.raises(ConfigError, match="true or false"):
+        bench_words([*words, "partial=perhaps"])
 
 
 @pytest.mark.parametrize(

@@ -114,3 +114,20 @@ def test_a_rows_overrides_give_way_to_the_command_line() -> None:
     planned = plan(make_suite("mine", rows), [0], Budget(steps=1), ["data.seed=6"])[0]
     words = list(planned.words)
     assert words.index("data.seed=5") < words.index("data.seed=6") and words[-1] == "seed=0"
+
+
+def test_words_for_a_component_that_a_row_has_not_are_told_from_other_mistakes() -> None:
+    suite = make_suite("mine", [{"recipe": "static_texture", "name": "floor"}, "pica_full"])
+
+    def why(*words: str) -> list[str | None]:
+        return [p.why_not for p in plan(suite, [0], Budget(steps=1), ["scale=small", *words])]
+
+    floor, full = why("encoding=sinusoidal", "encoding.bands=8")
+    assert full is None and floor is not None
+    assert floor.startswith(
+        "row floor (model static_texture) has no encoding, so encoding=sinusoidal and encoding.bands=8 cannot apply; put it"
+    )
+    floor, full = why("driver.position_size=64")
+    assert full is None and floor is not None and "has no driver, so driver.position_size=64" in floor
+    floor, full = why("model.omega=3")
+    assert full is None and floor is not None and "omega" in floor and "typed for all rows" in floor
