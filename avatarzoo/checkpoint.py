@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,10 +83,27 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever bytes make the unpickler raise, they are no checkpoint
-        raise ConfigError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error)[:200]}).") from error
+        raise ConfigError(f"{path} is no readable checkpoint: {_why_unreadable(path, error)}") from error
     if not isinstance(content, dict) or "avatarzoo" not in content:
         raise ConfigError(f"{path} is not a checkpoint of AvatarZoo: it has no entry 'avatarzoo'.")
     return content
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """Say what is wrong with a file and what to do; what PyTorch says of it is for AVATARZOO_DEBUG."""
+    if isinstance(error, PermissionError):
+        return "you may not read it."
+    try:
+        with zipfile.ZipFile(path) as archive:
+            whole = archive.testzip() is None
+    except Exception:  # damage shows in many ways
+        whole = False
+    if whole:
+        return "it holds more than tensors and plain values, so reading it could run code. AvatarZoo wrote no such file."
+    config = path.parent.parent / "config.yaml"
+    recipe = yaml.safe_load(config.read_text(encoding="utf-8")).get("recipe") if config.is_file() else None
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    return f"damaged or cut short ({size}). Restore it, or start again with avatarzoo fit recipe={recipe or 'NAME'}."
 
 
 def read_config(path: str | Path) -> dict[str, Any]:

@@ -54,10 +54,10 @@ def test_what_is_no_checkpoint_is_refused(saved, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"holds no checkpoints/last\.ckpt"):
         checkpoint.load(tmp_path / "empty")
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
+    with pytest.raises(ConfigError, match="is no readable checkpoint"):
         checkpoint.load(path)
     path.write_text("hello")
-    with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
+    with pytest.raises(ConfigError, match="is no readable checkpoint"):
         checkpoint.load(path)
     torch.save({"state_dict": content["state_dict"]}, path)
     with pytest.raises(ConfigError, match="not a checkpoint of AvatarZoo"):
@@ -72,9 +72,26 @@ class Evil:
 def test_a_checkpoint_runs_no_code(saved, capsys):
     path, content, _ = saved
     torch.save(content | {"extra": Evil()}, path)
-    with pytest.raises(ConfigError, match="cannot be read as a checkpoint"):
+    with pytest.raises(ConfigError, match="no readable checkpoint: it holds more than tensors"):
         checkpoint.load(path)
     assert "must not run" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_a_damaged_checkpoint_says_so_without_what_pytorch_advises(saved, damage):
+    path, _, _ = saved
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    broken = {"cut": whole[:middle], "flipped": whole[:middle] + bytes(255 - b for b in whole[middle:]), "empty": b""}
+    path.write_bytes(broken[damage])
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.read(path)
+    size = f"{path.stat().st_size / 1e6:.1f} MB"
+    assert str(caught.value) == (
+        f"{path} is no readable checkpoint: damaged or cut short ({size}). "
+        "Restore it, or start again with avatarzoo fit recipe=NAME."
+    )
+    assert caught.value.__cause__ is not None, "the cause is there for AVATARZOO_DEBUG"
 
 
 def test_weights_that_do_not_fit_are_named(saved):
