@@ -25,11 +25,11 @@ from avatarzoo.capture import CaptureSummary
 from avatarzoo.config import from_yaml
 from avatarzoo.datamodules.base import Capture, ZooData
 from avatarzoo.errors import AvatarZooError
-from avatarzoo.lightning import ZooModule
+from avatarzoo.lightning import ZooModule, build_terms
 from avatarzoo.models.base import Model
-from avatarzoo.requirements import absent_inputs, check_requirements
+from avatarzoo.requirements import absent_inputs, check_model, check_terms
 from avatarzoo.resuming import check_resumed, check_same_capture, train_samples
-from avatarzoo.run_folder import TERM, announce, conclude, run_folder, stored, write_record
+from avatarzoo.run_folder import TERM, announce, check_folder, conclude, run_folder, stored, write_record
 from avatarzoo.trainer import build_trainer, check_trainer
 
 
@@ -48,14 +48,18 @@ def fit(config: Mapping[str, Any]) -> Path:
         NonFiniteError: a loss or gradient stopped being finite; the last checkpoint is whole and from before.
     """
     _quiet()
+    check_trainer(config)
     resumed = checkpoint.find(config["resume"]) if config.get("resume") else None
     before = None if resumed is None else checkpoint.read(resumed)["avatarzoo"]
     if resumed is not None and before is not None:
         check_resumed(config, from_yaml(before["config"]), resumed)
-    check_trainer(config)
+    check_folder(config, resumed)
     L.seed_everything(int(config.get("seed", 0)), verbose=False)
     capture = build_capture(config)
     model = build_model(config)
+    if getattr(capture, "provides", None):  # what a plug-in's capture knows later is checked again below
+        check_model(model, config["model"]["name"], capture, config["data"]["name"])
+        check_terms(build_terms(config), capture, config["data"]["name"])
     capture.prepare()
     summary = None if resumed is None or before is None else check_same_capture(capture, before, resumed)
     module = prepare_module(config, model, capture, summary)
@@ -105,7 +109,7 @@ def prepare_module(
         DataError: something they require is not in the capture.
     """
     data_name = config["data"]["name"]
-    check_requirements(f"model {config['model']['name']!r}", model.requires, capture, data_name)
+    check_model(model, config["model"]["name"], capture, data_name)
     summary = summary or capture.summary
     model.bind(summary)
     record = {
@@ -114,9 +118,7 @@ def prepare_module(
         "train_samples": train_samples(capture),
     }
     module = ZooModule.from_config(config, model, summary, record)
-    for phase, terms in module.terms.items():
-        for key, term in terms.items():
-            check_requirements(f"loss term {key!r} of phase {phase!r}", term.requires, capture, data_name)
+    check_terms(module.terms, capture, data_name)
     return module
 
 

@@ -94,7 +94,7 @@ class ZooModule(L.LightningModule):
             record: further entries of the checkpoint's record.
         """
         phases = read_phases(config["phases"])
-        terms = {phase.name: {t.key: registry.build("loss", t.component) for t in phase.terms} for phase in phases}
+        terms = build_terms(config)
         for by_key in terms.values():
             for term in by_key.values():
                 term.bind(summary)
@@ -354,6 +354,12 @@ class ZooModule(L.LightningModule):
         data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
         if data is not None:
             data.start_iteration = self.iteration
+
+
+def build_terms(config: Mapping[str, Any]) -> dict[str, dict[str, LossTerm]]:
+    """Build the loss terms of a resolved config by phase and key, not bound yet."""
+    phases = read_phases(config["phases"])
+    return {phase.name: {t.key: registry.build("loss", t.component) for t in phase.terms} for phase in phases}
 
 
 def slices(batch: HeadBatch, count: int) -> list[HeadBatch]:

@@ -6,22 +6,63 @@ from collections.abc import Iterable, Mapping
 
 from avatarzoo import registry
 from avatarzoo.datamodules.base import Capture
+from avatarzoo.drivers.base import Driver
 from avatarzoo.errors import DataError
+from avatarzoo.losses.base import LossTerm
+from avatarzoo.models.base import Model
 
 
-def check_requirements(who: str, requires: Iterable[str], capture: Capture, data_name: str) -> None:
-    """Check dotted paths of HeadBatch against what a capture provides.
+def check_model(model: Model, name: str, capture: Capture, data_name: str) -> None:
+    """Check what a model reads; what its driver lacks is said of the driver, with those that the capture can feed.
 
     Args:
-        who: needs them, for the message.
-        requires: paths; those with a trailing "?" may be absent.
-        capture: prepared.
+        model: built, bound or not.
+        name: of the model in the recipe.
+        capture: prepared or not.
         data_name: of the capture in the recipe.
 
     Raises:
         DataError: a path is missing.
     """
-    missing = [p for p in requires if not p.endswith("?") and not _provided(p, capture.provides)]
+    driver = getattr(model, "driver", None)
+    if isinstance(driver, Driver):
+        known = {kind: registry.get("driver", kind).requires for kind in registry.names("driver")}
+        fed = [f"driver={kind}" for kind, requires in known.items() if requires and not _missing(requires, capture)]
+        hint = f" What data={data_name} can feed: {', '.join(fed)}." if fed else ""
+        check_requirements(f"driver {driver.registered_name!r}", driver.requires, capture, data_name, hint)
+    check_requirements(f"model {name!r}", model.requires, capture, data_name)
+
+
+def check_terms(terms: Mapping[str, Mapping[str, LossTerm]], capture: Capture, data_name: str) -> None:
+    """Check what loss terms read.
+
+    Args:
+        terms: by phase and key.
+        capture: prepared or not.
+        data_name: of the capture in the recipe.
+
+    Raises:
+        DataError: a path is missing.
+    """
+    for phase, by_key in terms.items():
+        for key, term in by_key.items():
+            check_requirements(f"loss term {key!r} of phase {phase!r}", term.requires, capture, data_name)
+
+
+def check_requirements(who: str, requires: Iterable[str], capture: Capture, data_name: str, instead: str = "") -> None:
+    """Check dotted paths of HeadBatch against what a capture provides.
+
+    Args:
+        who: needs them, for the message.
+        requires: paths; those with a trailing "?" may be absent.
+        capture: prepared or not.
+        data_name: of the capture in the recipe.
+        instead: a sentence on what else would do.
+
+    Raises:
+        DataError: a path is missing.
+    """
+    missing = _missing(requires, capture)
     if not missing:
         return
     others = []
@@ -31,9 +72,13 @@ def check_requirements(who: str, requires: Iterable[str], capture: Capture, data
             others.append(f"data={name}")
     hint = f" {' or '.join(others)} provide{'s' if len(others) == 1 else ''} it." if others else ""
     raise DataError(
-        f"{who} needs {', '.join(missing)}, which data={data_name} ({capture.summary.name}) does not provide; "
-        f"it provides {', '.join(sorted(capture.provides))}.{hint}"
+        f"{who} needs {', '.join(missing)}, which data={data_name} does not provide; "
+        f"it provides {', '.join(sorted(capture.provides))}.{instead}{hint}"
     )
+
+
+def _missing(requires: Iterable[str], capture: Capture) -> list[str]:
+    return [p for p in requires if not p.endswith("?") and not _provided(p, capture.provides)]
 
 
 def absent_inputs(capture: Capture, readers: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

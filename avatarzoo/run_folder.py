@@ -35,11 +35,9 @@ def run_folder(config: Mapping[str, Any], resumed: Path | None = None) -> Path:
     Raises:
         ConfigError: ``out`` holds another run.
     """
+    check_folder(config, resumed)
     if config.get("out"):
         run = Path(config["out"])
-        same = resumed is not None and resumed.parent.parent.resolve() == run.resolve()
-        if (run / "config.yaml").exists() and not same and _first_process():
-            raise ConfigError(f"out={run} holds a run already; continue it with resume={run}, or choose another folder.")
     elif resumed is not None and resumed.parent.name == "checkpoints":
         run = resumed.parent.parent
     else:
@@ -51,6 +49,26 @@ def run_folder(config: Mapping[str, Any], resumed: Path | None = None) -> Path:
     if _first_process():
         run.mkdir(parents=True, exist_ok=True)
     return run
+
+
+def check_folder(config: Mapping[str, Any], resumed: Path | None = None) -> None:
+    """Check that ``out`` is free, or is the folder of the run that is resumed.
+
+    Args:
+        config: resolved.
+        resumed: the checkpoint that is resumed.
+
+    Raises:
+        ConfigError: ``out`` holds another run, or is a file.
+    """
+    if not config.get("out"):
+        return
+    run = Path(config["out"])
+    same = resumed is not None and resumed.parent.parent.resolve() == run.resolve()
+    if run.is_file():
+        raise ConfigError(f"out={run} is a file; give a folder that is new, or empty.")
+    if (run / "config.yaml").exists() and not same and _first_process():
+        raise ConfigError(f"out={run} holds a run already; continue it with resume={run}, or choose another folder.")
 
 
 def _first_process() -> bool:

@@ -37,7 +37,8 @@ class Capture(ABC):
     computes what the capture lacks (average textures, statistics) into a cache outside it.
 
     Attributes:
-        provides: dotted paths of HeadBatch that samples carry, checked against ``Model.requires``.
+        provides: dotted paths of HeadBatch that samples carry, checked against ``Model.requires``; known from the
+            constructor on, so that what does not fit is said before ``prepare`` computes anything.
         splits: samples by split name, "train", "val" and "test".
         summary: known after ``prepare``.
         stand_ins: options that give an input the capture may lack, by its path: {"view.depth": "data.depth=tracked_mesh"}.

@@ -2,17 +2,17 @@ import json
 
 import pytest
 import toy
+from torch import nn
 from toy import toys  # noqa: F401
 
-from avatarzoo.errors import DataError
+from avatarzoo import registry
+from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.fit import fit
-from avatarzoo.requirements import absent_inputs
+from avatarzoo.requirements import absent_inputs, check_model
 
 
 def test_what_the_capture_lacks_is_named_before_training(tmp_path):
-    with pytest.raises(
-        DataError, match=r"model 'toy' needs view.depth, which data=toy \(toy\) does not provide; .*view.image"
-    ):
+    with pytest.raises(DataError, match=r"model 'toy' needs view.depth, which data=toy does not provide; .*view.image"):
         fit(toy.config(tmp_path / "a", model__needs="view.depth"))
     term = {"term": "toy_score", "needs": "landmarks"}
     with pytest.raises(DataError, match=r"loss term 'points' of phase 'g' needs landmarks"):
@@ -21,6 +21,46 @@ def test_what_the_capture_lacks_is_named_before_training(tmp_path):
     fit(
         toy.config(tmp_path / "c", model__needs="mesh", trainer__max_steps=1)
     )  # a group counts when one of its fields is there
+
+
+class Unprepared(toy.ToyCapture):
+    def prepare(self):
+        raise AssertionError("the capture is prepared only once all is known to fit")
+
+
+@pytest.fixture
+def unprepared(monkeypatch):
+    monkeypatch.setattr(toy.ToyCapture, "prepare", Unprepared.prepare)
+
+
+def test_model_terms_and_folder_are_checked_before_the_capture_is_read(tmp_path, unprepared):
+    with pytest.raises(DataError, match=r"model 'toy' needs view\.depth"):
+        fit(toy.config(tmp_path / "a", model__needs="view.depth"))
+    with pytest.raises(DataError, match="loss term 'points' of phase 'g' needs landmarks"):
+        fit(toy.config(tmp_path / "b", phases__g__loss__points={"term": "toy_score", "needs": "landmarks"}))
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "config.yaml").write_text("recipe: other\n")
+    with pytest.raises(ConfigError, match="holds a run already"):
+        fit(toy.config(tmp_path / "taken"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="is a file; give a folder"):
+        fit(toy.config(tmp_path / "file"))
+    with pytest.raises(AssertionError, match="only once all is known to fit"):
+        fit(toy.config(tmp_path / "free"))
+
+
+def test_what_a_driver_lacks_is_said_of_the_driver_with_those_that_fit():
+    model = nn.Module()
+    model.requires = ("driving.flame.expression", "mesh.head_pose")
+    model.driver = registry.build("driver", {"name": "flame"}, (4, 2, 2))
+    capture = toy.ToyCapture()
+    capture.provides = {"mesh.vertices", "mesh.head_pose", "driving.arkit", "driving.frame"}
+    with pytest.raises(DataError, match=r"^driver 'flame' needs driving\.flame\.expression, .*does not provide") as caught:
+        check_model(model, "pica", capture, "toy")
+    assert "What data=toy can feed: driver=arkit, driver=frame_code." in str(caught.value)
+    model.driver = registry.build("driver", {"name": "arkit"}, (4, 2, 2))
+    with pytest.raises(DataError, match=r"^model 'pica' needs driving\.flame\.expression"):
+        check_model(model, "pica", capture, "toy")
 
 
 def test_optional_inputs_that_are_absent_are_announced_and_recorded(tmp_path, capsys, monkeypatch):
