@@ -20,6 +20,7 @@ from avatarzoo.datamodules.progress import track
 from avatarzoo.datamodules.summaries import camera_table, read_regions, summarise
 from avatarzoo.datamodules.texture_store import TextureMaker, TextureStore
 from avatarzoo.datamodules.tracked_depth import SOURCES
+from avatarzoo.datamodules.tracked_videos.flame_mesh import LAYOUT as FLAME_LAYOUT
 from avatarzoo.datamodules.tracked_videos.imavatar import HALF_PIXEL, is_imavatar, read_imavatar
 from avatarzoo.datamodules.tracked_videos.insta import is_insta, read_insta
 from avatarzoo.datamodules.tracked_videos.one_camera import is_multiface, read_one_camera
@@ -33,7 +34,7 @@ from avatarzoo.datamodules.tracked_videos.shots import (
 )
 from avatarzoo.datamodules.tracked_videos.vhap import COLOURS, is_vhap, read_vhap
 from avatarzoo.datamodules.tracked_videos.video import MeshTable, OnBad, Video, refuse
-from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.errors import ConfigError, DataError, did_you_mean, near_path
 from avatarzoo.registry import register
 
 log = logging.getLogger(__name__)
@@ -119,6 +120,9 @@ class Monocular(Multiface):
         for name, number in (("image_height", image_height), ("texture_size", texture_size), ("max_frames", max_frames)):
             if number is not None and number < 1:
                 raise ConfigError(f"data.{name} is {number}; expected 1 or more.")
+        for name, file in (("flame", flame), ("flame_uv", flame_uv), ("topology", topology)):
+            if file is not None and file != FLAME_LAYOUT and not Path(file).expanduser().exists():
+                raise ConfigError(f"data.{name}={file} does not exist.{near_path(Path(file).expanduser())}")
         if not 0 < test_fraction < 1:
             raise ConfigError(f"data.test_fraction is {test_fraction}; expected between 0 and 1.")
         folder = Path(root).expanduser()

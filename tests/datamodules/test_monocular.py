@@ -345,3 +345,11 @@ def test_one_camera_is_read_as_the_multi_view_reader_reads_it(tmp_path: Path) ->
         torch.testing.assert_close(lookup(a, path), lookup(b, path), rtol=0, atol=0)
     torch.testing.assert_close(a.texture.average, b.texture.average, rtol=0, atol=0)
     assert a.view.background.tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.parametrize("option", ["flame", "flame_uv", "topology"])
+def test_a_file_that_is_not_there_is_named_though_the_layout_does_not_read_it(
+    written: dict[str, Path], tmp_path: Path, option: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.{option}=.*nothing\.pkl does not exist"):
+        build(written["insta"], **{option: str(tmp_path / "nothing.pkl")})
