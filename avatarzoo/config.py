@@ -6,6 +6,7 @@ plug-in files run only when the person at the terminal names them.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.metadata
 import json
@@ -23,7 +24,7 @@ import avatarzoo.recipes
 from avatarzoo import registry
 from avatarzoo.compose import at_path, compose, merge, one_line, parse_override, refuse_resolvers, split_list
 from avatarzoo.errors import ConfigError, did_you_mean
-from avatarzoo.schema import COMPONENTS, Top, check_config, keys_of
+from avatarzoo.schema import COMPONENTS, MEANT, Top, check_config, keys_of
 
 RECIPES = Path(avatarzoo.recipes.__file__).parent
 SCALES = ("small", "paper")
@@ -102,6 +103,7 @@ def load(recipe: str | Path | None = None, overrides: Sequence[str] = (), plugin
     Raises:
         ConfigError: anything that could not be built or does not exist, with the nearest names.
     """
+    _check_words(overrides)
     said = [parse_override(text) for text in overrides]
     named = {key: value for key, value in said if key in ("recipe", "plugins", "resume")}
     said = [(key, value) for key, value in said if key not in named]
@@ -110,17 +112,31 @@ def load(recipe: str | Path | None = None, overrides: Sequence[str] = (), plugin
     folders = load_plugins(files)
 
     if named.get("resume"):
-        if recipe:
-            raise ConfigError("resume=RUN brings its own recipe; leave recipe= out, or start a new run without resume=.")
         if any(key == "scale" for key, _ in said):
             raise ConfigError("A run cannot change its scale when it is resumed; leave scale= out.")
         config = run_config(named["resume"]) | {"resume": str(named["resume"])}
+        if recipe and str(recipe) != config.get("recipe"):
+            raise ConfigError(
+                f"{named['resume']} was trained with recipe={config.get('recipe')} and cannot go on as recipe={recipe}; "
+                "leave recipe= out, or start a new run without resume=."
+            )
     elif recipe:
         config, folders, said = _compose_recipe(str(recipe), said, folders)
     else:
         raise ConfigError(f"Which recipe? recipe=NAME or recipe=PATH.yaml. Known: {', '.join(recipe_files(folders))}.")
     _ask_for_plugins(config, files)
     return _finish(config | {"plugins": files}, said, folders)
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Meet what people write instead of ``recipe=NAME``: the bare name, or an option with dashes."""
+    for place, word in enumerate(words):
+        key, equals, value = word.lstrip("-").partition("=")
+        if word.startswith("--") and key in ("recipe", "resume"):
+            value = value or next(iter(words[place + 1 : place + 2]), "NAME")
+            raise ConfigError(f"{word!r} is not an option; options are written without dashes: {key}={value}.")
+        if not equals and (near := difflib.get_close_matches(word, recipe_files(), n=1, cutoff=0.8)):
+            raise ConfigError(f"{word!r} is not an option; options are written key=value. Did you mean recipe={near[0]}?")
 
 
 def override(config: Mapping[str, Any], overrides: Sequence[str]) -> Config:
@@ -257,6 +273,8 @@ def _hint(key: str, config: Mapping[str, Any], top: list[str]) -> str:
     below = [f"{node}.{head}" for node, value in config.items() if isinstance(value, Mapping) and head in value]
     if below and not rest:
         return " Did you mean " + " or ".join(map(repr, below[:3])) + "?"
+    if not rest and key in MEANT["trainer"]:
+        return f" {MEANT['trainer'][key]}"
     return did_you_mean(head, top, "{}." + rest if rest else "{}")
 
 

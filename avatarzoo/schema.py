@@ -7,6 +7,7 @@ same way (``typed.check``), before anything is built.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
@@ -19,6 +20,8 @@ from avatarzoo.typed import check
 
 #: Top-level keys that hold one component each, written ``{name: X, ...options}`` or just ``X``.
 COMPONENTS = ("model", "encoding", "driver", "warp", "rasterizer", "data")
+
+NEAR = 0.6  #: how alike two names have to be for one to stand for the other
 
 
 @dataclass
@@ -140,6 +143,19 @@ class Top:
     resume: str | None = None
 
 
+_TIME = "Use trainer.max_time=HH:MM:SS (or seconds), e.g. trainer.max_time=00:10:00."
+_STEPS = "Use trainer.max_steps=N."
+#: What people try, by node: what to write instead.
+MEANT: dict[str, dict[str, str]] = {
+    "trainer": {
+        **dict.fromkeys(("time", "seconds", "minutes", "hours", "max_minutes", "max_hours", "duration"), _TIME),
+        **dict.fromkeys(("steps", "iterations", "max_iterations", "iters"), _STEPS),
+        **dict.fromkeys(("epochs", "max_epochs"), f"A run counts steps, not epochs. {_STEPS} {_TIME}"),
+        "batch_size": "Use loader.batch_size=N.",
+    }
+}
+
+
 def keys_of(node: type) -> dict[str, Option]:
     """Read the keys of a fixed node off its dataclass."""
     hints = typing.get_type_hints(node)
@@ -184,7 +200,9 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
     _check_parts(checked)
     fixed = {"loader": Loader, "trainer": Trainer, "pictures": Every, "checkpoint": Checkpoint}
     for key, node in fixed.items():
-        checked[key] = check(key, checked[key], keys_of(node))
+        stray = next((said for said in checked[key] if said in MEANT.get(key, {})), "")
+        hint = f" {MEANT[key][stray]}" if stray else ""
+        checked[key] = check(key, checked[key], keys_of(node), hint)
     minutes = checked["checkpoint"]["snapshot_minutes"]
     if minutes is not None and minutes <= 0:
         raise ConfigError(f"checkpoint.snapshot_minutes={minutes}: give minutes above 0, or null for no snapshots.")
@@ -250,8 +268,19 @@ def component(kind: str, node: Any, where: str | None = None) -> dict[str, Any]:
     known = keys_of_component(kind, node["name"])
     given = {key: value for key, value in node.items() if key != "name"}
     stray = next((key for key in given if key not in known), None)
-    hint = f" It is an option of {_owners(kind, stray)}." if stray is not None and _owners(kind, stray) else ""
+    hint = "" if stray is None else _elsewhere(kind, stray, known)
     return {"name": node["name"]} | check(where, given, known, hint)
+
+
+def _elsewhere(kind: str, key: str, known: Mapping[str, Option]) -> str:
+    """Say whose option a key is, or may be, that a component does not have; nothing where it has a near one itself."""
+    if owners := _owners(kind, key):
+        return f" It is an option of {owners}."
+    if difflib.get_close_matches(key, known, n=1, cutoff=NEAR):
+        return ""
+    others = {option for name in registry.names(kind) for option in keys_of_component(kind, name)}
+    near = difflib.get_close_matches(key, sorted(others), n=1, cutoff=NEAR)
+    return f" Did you mean {f'{kind}.{near[0]}'!r}, an option of {_owners(kind, near[0])}?" if near else ""
 
 
 def _owners(kind: str, key: str) -> str:

@@ -192,7 +192,15 @@ def test_null_takes_a_term_or_a_phase_out() -> None:
         ("rasterizer=warp", "model 'plug_model' has no rasterizer"),
         ("encoding=null", "model 'plug_model' needs encoding=NAME"),
         ("data.frames=${nowhere}", "data.frames cannot be resolved"),
-        ("resume=/nowhere", "leave recipe= out"),
+        ("resume=/nowhere", "not a run"),
+        ("trainer.minutes=1", r"no option trainer\.minutes\. Use trainer\.max_time=HH:MM:SS"),
+        ("trainer.epochs=3", "counts steps, not epochs"),
+        ("minutes=1", r"no option minutes\. Use trainer\.max_time="),
+        ("data.root=/x", r"It is an option of data=.*plug_files"),
+        ("data.rot=/x", r"Did you mean 'data\.root', an option of data=.*plug_files"),
+        ("pica_ful", r"Did you mean recipe=pica_full\?"),
+        ("--recipe", "written without dashes: recipe=NAME"),
+        ("--recipe=pica_full", "written without dashes: recipe=pica_full"),
     ],
 )
 def test_a_mistake_is_named_before_anything_is_built(override: str, message: str) -> None:
@@ -310,6 +318,9 @@ def test_resuming_starts_from_the_runs_config(tmp_path: Path) -> None:
         load(f"resume={tmp_path / 'run'}", "scale=paper", recipe=None)
     with pytest.raises(ConfigError, match="chosen when a run starts"):
         load(f"resume={tmp_path / 'run'}", "trainer=bf16", recipe=None)
+    assert load(f"resume={tmp_path / 'run'}", "recipe=plug_small", recipe=None).resolved["model"] == started["model"]
+    with pytest.raises(ConfigError, match="trained with recipe=plug_small and cannot go on as recipe=pica_full"):
+        load(f"resume={tmp_path / 'run'}", "recipe=pica_full", recipe=None)
     with pytest.raises(ConfigError, match="not a run"):
         load(f"resume={tmp_path}", recipe=None)
     with pytest.raises(ConfigError, match=r"plugins=\["):
