@@ -67,9 +67,11 @@ def _dispatch(words: list[str]) -> int:
 
 def _fit(words: list[str]) -> None:
     from avatarzoo.config import load
+
+    config = load(overrides=words).resolved  # before what trains is imported, which takes seconds: typos answer at once
     from avatarzoo.fit import fit
 
-    fit(load(overrides=words).resolved)
+    fit(config)
 
 
 def _test(words: list[str]) -> None:
