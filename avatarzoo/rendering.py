@@ -221,8 +221,17 @@ def _take_for(model: Avatar, take: Take, summary: CaptureSummary) -> Take:
     """Check that a take drives a model: it gives every signal that the model reads."""
     wanted = [p for p in model.requires if p.startswith(("driving.arkit", "driving.flame"))]
     missing = [p for p in wanted if p not in take.signals]
-    if missing or not wanted:
-        reads = ", ".join(wanted) if wanted else f"none of them, but {', '.join(model.requires)}"
+    driver = getattr(getattr(model, "driver", None), "registered_name", None)
+    if not wanted:
+        what = {"pictures": "pictures", "tracked mesh": "tracked meshes"}.get(model.test_inputs, ", ".join(model.requires))
+        by, start = (f" (driver={driver})", "train with") if driver else ("", "train recipe=pica_full")
+        fits = "driver=flame" if take.arkit is None else "driver=arkit"
+        raise ConfigError(
+            f"driver.source={take.name} gives {', '.join(take.signals)}, but this model is driven by {what}{by}; "
+            f"{start} {fits} to drive it by {'parameters' if take.arkit is None else 'weights'}."
+        )
+    if missing:
+        reads = ", ".join(wanted)
         raise ConfigError(
             f"driver.source={take.name} gives {', '.join(take.signals)}; this model is driven by {reads}. "
             "A take drives a model trained with driver=arkit or driver=flame."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from avatarzoo.datamodules.formats import NUMBER, read_text
-from avatarzoo.errors import DataError, did_you_mean
+from avatarzoo.errors import DataError
 from avatarzoo.rigs.arkit import ARKIT_NAMES
 
 __all__ = ["ARKIT_NAMES", "read_arkit"]
 
+NEAR = 0.8  # how alike a column has to be to be taken for a weight misspelt
 MARGIN = 0.1  # recorded weights overshoot 0..1 by a few hundredths
 
 
@@ -70,12 +72,17 @@ def arkit_rows(path: Path, also: Sequence[str] = ()) -> Iterator[ArkitRow]:
     if not lines:
         raise DataError(f"{path} is empty; expected a header and one row per frame, or remove the file.")
     header = [name.strip().lower() for name in lines[0][1].split(",")]
+    lacking = [name for name in ARKIT_NAMES if name.lower() not in header]
+    if len(lacking) > 1:
+        raise DataError(
+            f"{path}: the header lacks {len(lacking)} of the {len(ARKIT_NAMES)} weights: {', '.join(lacking[:3])}"
+            f"{', ...' if len(lacking) > 3 else ''}.{_renamed(lacking, header)} Expected a column for each weight of ARKit."
+        )
     for name in (*also, *ARKIT_NAMES):
         if header.count(name.lower()) != 1:
             found = f"has it {header.count(name.lower())} times" if name.lower() in header else "lacks it"
-            raise DataError(
-                f"{path}: expected one column {name!r}; the header {found}.{did_you_mean(name.lower(), header)}"
-            )
+            near = _renamed([name], header) if name.lower() not in header else ""
+            raise DataError(f"{path}: expected one column {name!r}; the header {found}.{near}")
     for number, line in lines[1:]:
         texts = [text.strip() for text in line.split(",")]
         where = f"{path}, line {number}"
@@ -89,3 +96,12 @@ def arkit_rows(path: Path, also: Sequence[str] = ()) -> Iterator[ArkitRow]:
             if not NUMBER.fullmatch(weight) or not -MARGIN <= float(weight) <= 1 + MARGIN:
                 raise DataError(f"{where}: {name} is {weight!r}; expected a weight in 0..1. Repair the line.")
         yield ArkitRow(where, cells, [float(cells[name.lower()]) for name in ARKIT_NAMES])
+
+
+def _renamed(lacking: Sequence[str], header: Sequence[str]) -> str:
+    """Say which columns look like weights that are lacking, misspelt."""
+    known = {name.lower() for name in ARKIT_NAMES}
+    strange = [name for name in header if name not in known]
+    found = [(name, difflib.get_close_matches(name.lower(), strange, n=1, cutoff=NEAR)) for name in lacking]
+    pairs = [f"{near[0]!r} for {name!r}" for name, near in found if near][:3]
+    return f" Did you mean {', '.join(pairs)}?" if pairs else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import driven_capture as driven
 import numpy as np
@@ -11,8 +12,9 @@ from PIL import Image
 
 from avatarzoo import checkpoint, cli
 from avatarzoo.batch import View
+from avatarzoo.datamodules.take import read_take
 from avatarzoo.errors import ConfigError, DataError
-from avatarzoo.rendering import neutral_batch, path_start, render
+from avatarzoo.rendering import _take_for, neutral_batch, path_start, render
 from avatarzoo.rigs.arkit import ARKIT_NAMES
 
 TIMES = ("00:00:01:00.0", "00:00:01:30.0", "00:00:02:00.0")  # 0, 0.5 and 1 second
@@ -69,8 +71,15 @@ def test_what_cannot_drive_the_model_is_named(ckpt: Path, take: Path, tmp_path: 
     with pytest.raises(ConfigError, match=r"gives driving\.arkit; this model is driven by driving\.flame\.expression"):
         render(flame, source=take, **options)
     codes = driven.write_checkpoint(tmp_path / "codes.ckpt", "frame_code")
-    with pytest.raises(ConfigError, match=r"driven by none of them, but driving\.frame"):
+    with pytest.raises(ConfigError, match=r"driven by driving\.frame.* \(driver=frame_code\); train with driver=arkit to"):
         render(codes, source=take, **options)
+    vae = SimpleNamespace(
+        requires=("texture.average", "mesh.vertices"),
+        test_inputs="pictures",
+        driver=SimpleNamespace(registered_name="capture_vae"),
+    )
+    with pytest.raises(ConfigError, match=r"driven by pictures \(driver=capture_vae\); train with driver=arkit to drive"):
+        _take_for(vae, read_take(take), None)
 
 
 def test_a_tracker_s_parameters_drive_a_model_of_their_edition(tmp_path: Path) -> None:

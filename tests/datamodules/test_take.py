@@ -82,6 +82,11 @@ def test_mistakes_are_named(tmp_path: Path) -> None:
     text = path.read_text()
     for change, message in (
         (text.replace("JawOpen", "JawOpne"), "'JawOpen'.*lacks it.*'jawopne'"),
+        (text.replace("Brow", "Frown").replace("Eye", "Sight"), r"lacks 1\d of the 52 weights: EyeBlinkLeft, .*, \.\.\."),
+        (
+            text.replace("JawOpen", "JawOpne").replace("MouthClose", "Shut"),
+            "lacks 2 .* Did you mean 'jawopne' for 'JawOpen'\\?",
+        ),
         (text.replace(row(1)[0], "1.5", 1), "expected a weight in 0..1"),
         (text.split("\n")[0], "no row"),
         (text.replace(",61,", ",", 1), "64 columns|columns, but the header"),
