@@ -102,6 +102,7 @@ def bench_speed(
     if out is not None:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         Path(out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {out}", flush=True)
     return result
 
 

@@ -109,7 +109,9 @@ def test_it_writes_what_it_measured(tmp_path: Path, capsys: pytest.CaptureFixtur
     for row in found["measured"]:
         assert set(row["times"]) == {"dam", "pica_full"} and set(row["ratios"]) == {"dam / pica_full"}
     assert (found["threads"], found["scale"]) == (1, "small")
-    assert capsys.readouterr().out.count("dam / pica_full = ") == 3
+    printed = capsys.readouterr().out
+    assert printed.count("dam / pica_full = ") == 3
+    assert printed.endswith(f"wrote {out}\n")
 
 
 SMALL = ["data.image_height=32", "data.train_frames=2", "data.test_frames=1", "data.val_fraction=0", "data.cameras=2"]
