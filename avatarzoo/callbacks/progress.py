@@ -66,10 +66,10 @@ class ProgressBar(L.Callback):
             self._stop()
 
     def time_left(self, module: ZooModule) -> float | None:
-        """Return the seconds left, or None while they are unknown: to the limit of time, or of steps at this sitting's pace.
+        """Return the seconds left, or None while they are unknown.
 
         Args:
-            module: that is trained; whichever of its limits comes first counts.
+            module: that is trained. Its limit of time, and that of steps at this sitting's pace: what comes first counts.
         """
         lefts = [module.max_time - module.elapsed] if module.max_time else []
         spent, done = time.monotonic() - self._first[0], module.iteration - self._first[1]
