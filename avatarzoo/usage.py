@@ -99,10 +99,11 @@ usage: avatarzoo bench suite=NAME|PATH.yaml [key=value ...]
   out=DIR                   default runs/bench. Runs go to DIR/ROW/KEY-seedN and are shared by all suites
   launcher=local|slurm      slurm.slurm_partition=NAME slurm.timeout_min=60 ...: what each job asks for
   plugins=[FILE.py]
+  partial=true              run the others where half of the rows or more cannot run
   anything else (scale=small, data=multiface, data.root=DIR, ...) goes to every recipe
 
 Each run trains and is scored in a fresh process. The same command goes on where an earlier one stopped; benches may run
-side by side. A row that fails says why and stops nobody.
+side by side. A row that fails says why and stops nobody; the exit status is 1 then.
 
 suites:
 {suites}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from avatarzoo.benchmark.bench.job import Busy, Job, Stopped, is_done, run
-from avatarzoo.benchmark.bench.progress import BenchProgress, training_row
+from avatarzoo.benchmark.bench.progress import BenchProgress, overhead, training_row
 from avatarzoo.benchmark.bench.suite import Budget, Planned, Suite, plan, refuse_half
 from avatarzoo.benchmark.bench.table import print_table
 from avatarzoo.callbacks.progress import duration
@@ -77,14 +78,17 @@ def bench(
     for p in planned:
         if p.why_not is None and p not in left:
             jobs[p].status = "done"
-    _announce(suite, planned, left, budget, out, console)
+    there = [Job.read(out / p.folder) for p in planned if jobs[p].status == "done" and p.row.steps is None]
+    expected = 60 * budget.minutes if budget.minutes else None
+    overheads = [beside for job in there if job and (beside := overhead(job, expected)) is not None]
+    _announce(suite, planned, left, budget, out, console, overheads)
     try:
         if launcher == "slurm":
             from avatarzoo.benchmark.bench.slurm import submit
 
             submit({p: jobs[p] for p in left}, out, dict(slurm or {}), console)
         else:
-            _run_here(left, jobs, out, budget, console)
+            _run_here(left, jobs, out, expected, console, overheads)
     finally:
         print_table(suite, [(p, jobs[p]) for p in planned], out, console)
     return [(p, jobs[p]) for p in planned]
@@ -100,7 +104,13 @@ def _job(planned: Planned, suite: Suite, plugins: Sequence[str]) -> Job:
 
 
 def _announce(
-    suite: Suite, planned: Sequence[Planned], left: Sequence[Planned], budget: Budget, out: Path, console: Console
+    suite: Suite,
+    planned: Sequence[Planned],
+    left: Sequence[Planned],
+    budget: Budget,
+    out: Path,
+    console: Console,
+    overheads: Sequence[float],
 ) -> None:
     rows = list(dict.fromkeys(p.row.name for p in planned))
     ready = sum(1 for p in planned if p.why_not is None) - len(left)
@@ -112,18 +122,32 @@ def _announce(
     ]
     if budget.minutes and left:
         timed = sum(1 for p in left if p.row.steps is None)
-        lines.append(f"time      about {duration(timed * budget.minutes * 60 * 1.1)}")
+        training = timed * budget.minutes * 60
+        if overheads:
+            beside = statistics.fmean(overheads)
+            told = f"loading and scoring about {duration(beside)} per run, as in {len(overheads)} finished"
+            lines.append(
+                f"time      about {duration(training + beside * len(left))}: training {duration(training)}, {told}"
+            )
+        else:
+            lines.append(f"time      training alone {duration(training)}, scoring comes on top")
     console.print("\n".join(lines), highlight=False, soft_wrap=True)
     for name, why in {p.row.name: p.why_not for p in planned if p.why_not}.items():
         console.print(f"cannot run {name}: {why}", style="red", highlight=False, markup=False, soft_wrap=True)
 
 
-def _run_here(left: Sequence[Planned], jobs: Mapping[Planned, Job], out: Path, budget: Budget, console: Console) -> None:
+def _run_here(
+    left: Sequence[Planned],
+    jobs: Mapping[Planned, Job],
+    out: Path,
+    expected: float | None,
+    console: Console,
+    overheads: Sequence[float],
+) -> None:
     begun = datetime.now(UTC).isoformat(timespec="microseconds")
     waiting = list(left)
-    expected = 60 * budget.minutes if budget.minutes else None
     short = sum(1 for planned in left if planned.row.steps is not None)
-    with BenchProgress(len(waiting), expected, console, short) as progress:
+    with BenchProgress(len(waiting), expected, console, short, overheads) as progress:
         while waiting:
             busy = []
             for planned in waiting:

@@ -17,8 +17,9 @@ from rich.console import Console
 
 from avatarzoo.benchmark.bench import job as jobs
 from avatarzoo.benchmark.bench import run as runs
+from avatarzoo.benchmark.bench.job import Job
 from avatarzoo.benchmark.bench.options import bench_words
-from avatarzoo.benchmark.bench.progress import BenchProgress, training_row
+from avatarzoo.benchmark.bench.progress import BenchProgress, overhead, training_row
 from avatarzoo.benchmark.bench.run import bench
 from avatarzoo.benchmark.bench.suite import Budget, make_suite
 from avatarzoo.errors import ConfigError
@@ -181,17 +182,57 @@ def test_mistakes_are_named_before_anything_runs(home: Path, words: list[str], t
     assert pretend.calls(home) == []
 
 
+def finished(fit: float, test: float) -> Job:
+    return Job("wave", 0, [], [], [], ".", status="done", seconds={"fit": fit, "test": test})
+
+
 def test_the_time_left_counts_the_other_runs() -> None:
     progress = BenchProgress(4, 100.0, Console(file=io.StringIO()))
-    assert progress.left(0.0, 0.0) == pytest.approx(4 * 110)
-    progress.long, progress.took = 2, [50.0, 70.0]
-    assert progress.left(0.5, 30.0) == pytest.approx(60 + 60 * 0.55)
-    progress.begin("floor", short=True)
-    assert progress.left(0.0, 30.0) == pytest.approx(120)
-    assert BenchProgress(3, 100.0, Console(file=io.StringIO()), short=1).left(0.0, 0.0) == pytest.approx(2 * 110)
+    assert progress.left(0.0, 0.0) == pytest.approx(4 * 100)  # training alone
+    progress.end(finished(110.0, 30.0))
+    assert progress.overheads == [40.0] and progress.left(0.5, 60.0) == pytest.approx(2 * 140 + 50 + 40)
+    assert progress.left(1.0, 120.0) == pytest.approx(2 * 140 + 40)  # scoring
     unknown = BenchProgress(2, None, Console(file=io.StringIO()))
     assert unknown.left(0.0, 5.0) is None
-    assert unknown.left(0.5, 50.0) == pytest.approx(110 + 110 * 0.55)
+    assert unknown.left(0.5, 50.0) == pytest.approx(100 + 50)
+
+
+def test_untrained_rows_count_what_scoring_takes() -> None:
+    progress = BenchProgress(3, 100.0, Console(file=io.StringIO()), short=1, overheads=[20.0, 40.0])
+    assert progress.left(0.0, 0.0) == pytest.approx(2 * 130 + 30)
+    progress.begin("floor", short=True)
+    assert progress.left(0.0, 0.0) == pytest.approx(2 * 130 + 30)
+
+
+def test_scoring_alone_is_known_beside_where_training_has_no_set_time() -> None:
+    assert overhead(finished(110.0, 30.0), None) == 30.0 and overhead(finished(90.0, 30.0), 100.0) == 30.0
+    assert overhead(Job("wave", 0, [], [], [], "."), 100.0) is None
+
+
+def test_a_line_is_printed_when_something_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("avatarzoo.benchmark.bench.progress.PLAIN_EVERY", 0.0)
+    console = Console(file=io.StringIO(), width=120)
+    progress = BenchProgress(2, 264.0, console)
+    row = {"iteration": 9.0, "steps_per_s": 4.0, "progress": 0.5}
+    for newest in (row, row | {"progress": 1.0}, row | {"progress": 1.0}, row | {"progress": 1.0}):
+        progress.show("wave, seed 0", newest)
+    told = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert len(told) == 2 and told[1] == "0/2 · 4 min 24 s left of training, scoring on top · wave, seed 0 · scoring"
+
+
+def test_the_announcement_knows_what_finished_runs_took(home: Path) -> None:
+    def told() -> str:
+        console = Console(file=io.StringIO(), width=120)
+        suite = make_suite("mine", [WAVE, SURF])
+        bench(suite, SHORT, budget=Budget(minutes=2.2), console=console)
+        return console.file.getvalue()  # type: ignore[attr-defined]
+
+    pretend.tell(home, surf="error")
+    assert "training alone 4 min 24 s, scoring comes on top" in told()
+    (state,) = Path("runs/bench/wave").glob("*/job.json")
+    state.write_text(json.dumps(json.loads(state.read_text()) | {"seconds": {"fit": 142.0, "test": 50.0}}))
+    text = told()
+    assert "about 3 min 12 s: training 2 min 12 s, loading and scoring about 1 min 0 s per run, as in 1 finished" in text
 
 
 def test_the_newest_row_of_metrics_is_read_while_it_is_written(tmp_path: Path) -> None:
