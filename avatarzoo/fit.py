@@ -26,6 +26,7 @@ from avatarzoo.config import from_yaml
 from avatarzoo.datamodules.base import Capture, ZooData
 from avatarzoo.errors import AvatarZooError
 from avatarzoo.lightning import ZooModule, build_terms
+from avatarzoo.memory import keep_freed_memory
 from avatarzoo.models.base import Model
 from avatarzoo.requirements import absent_inputs, check_model, check_terms
 from avatarzoo.resuming import check_resumed, check_same_capture, train_samples
@@ -86,6 +87,8 @@ def fit(config: Mapping[str, Any]) -> Path:
         absent = absent_inputs(capture, _readers(config, module))
         write_record(config, run, absent)
         announce(config, run, capture, module, trainer, resumed, absent)
+    if trainer.strategy.root_device.type == "cpu":
+        keep_freed_memory()
     options = {"weights_only": True} if resumed and "weights_only" in inspect.signature(trainer.fit).parameters else {}
     with _plain_errors():
         trainer.fit(module, datamodule=data, ckpt_path=resumed, **options)
