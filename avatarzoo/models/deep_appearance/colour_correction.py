@@ -54,8 +54,8 @@ class ColourCorrection(nn.Module):
         nearest, index = distance.min(1)
         return torch.where(nearest < 1e-3, index, -1)
 
-    def forward(self, texture: Tensor, camera: Camera) -> Tensor:
-        """Correct B,3,T,T textures for their B cameras."""
+    def factors(self, camera: Camera) -> tuple[Tensor, Tensor]:
+        """Return the gains and the biases, B,3 each, of B cameras."""
         index = self.index(camera)
         gain, bias = torch.cat([self.anchor_gain, self.gain]), torch.cat([self.anchor_bias, self.bias])
         known = index >= 0
@@ -64,9 +64,13 @@ class ColourCorrection(nn.Module):
             known = known & self.seen[index]
             if self.unseen == "mean" and bool(self.seen.any()):
                 rest_gain, rest_bias = gain[self.seen].mean(0), bias[self.seen].mean(0)
-        own_gain, own_bias = torch.where(known[:, None], gain[index], rest_gain), bias[index]
-        own_bias = torch.where(known[:, None], own_bias, rest_bias)
-        return texture * own_gain[:, :, None, None] + own_bias[:, :, None, None]
+        known = known[:, None]
+        return torch.where(known, gain[index], rest_gain), torch.where(known, bias[index], rest_bias)
+
+    def forward(self, texture: Tensor, camera: Camera) -> Tensor:
+        """Correct B,3,T,T textures for their B cameras."""
+        gain, bias = self.factors(camera)
+        return texture * gain[:, :, None, None] + bias[:, :, None, None]
 
     @torch.no_grad()
     def note(self, camera: Camera, average: Callable[[Tensor], Tensor]) -> None:

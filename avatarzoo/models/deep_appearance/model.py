@@ -184,11 +184,12 @@ class DeepAppearance(Avatar):
         """
         offsets, texture = self.decoder(code.flatten(1), direction)
         with torch.autocast(code.device.type, enabled=False):
-            texture = texture.float()
-            if self.colour_correction is not None and camera is not None:
-                texture = self.colour_correction(texture, camera)
-            vertices = self.vertex_mean + self.vertex_std * offsets.float()
-            return vertices, self.texture_mean + self.texture_std * texture
+            vertices, texture = self.vertex_mean + self.vertex_std * offsets.float(), texture.float()
+            if self.colour_correction is None or camera is None:
+                return vertices, torch.add(self.texture_mean, texture, alpha=self.texture_std)
+            # The correction is in units of the spread; this way it takes two passes over the texture, not four.
+            gain, bias = (self.texture_std * factor[:, :, None, None] for factor in self.colour_correction.factors(camera))
+            return vertices, torch.addcmul(self.texture_mean, texture, gain).add_(bias)
 
     def _draw(self, covered: Tensor, uv: Tensor, texture: Tensor) -> Tensor:
         found = uv[covered]

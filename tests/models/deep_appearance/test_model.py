@@ -135,6 +135,26 @@ def test_the_camera_s_colours_are_corrected(batch: HeadBatch) -> None:
     assert "colour_correction" not in lively(colour_correction=False).parts()
 
 
+def test_correction_unit_and_mean_in_two_passes_are_the_formula_term_by_term(batch: HeadBatch) -> None:
+    model, summary = lively(), fx.summary()
+    correction = model.colour_correction
+    torch.nn.init.normal_(correction.gain, 1, 0.3)
+    torch.nn.init.normal_(correction.bias, 0, 0.3)
+    code, towards, camera = torch.randn(2, 8), torch.eye(3)[:2], batch.view.camera
+    found = {}
+    for way in ("formula", "model"):
+        raw = model.decoder(code, towards)[1]
+        texture = summary.texture_mean + summary.texture_std * correction(raw, camera)
+        if way == "model":
+            texture = model.decode_object(code, towards, camera)[1]
+        model.zero_grad()
+        texture.square().mean().backward()
+        found[way] = (texture, *(p.grad.clone() for p in model.parameters() if p.grad is not None))
+    assert len(found["model"]) > 20
+    for exact, fast in zip(found["formula"], found["model"], strict=True):
+        torch.testing.assert_close(fast, exact, rtol=1e-5, atol=1e-6 * float(exact.detach().abs().max()))
+
+
 @pytest.mark.parametrize(
     ("driver", "shape"),
     [
