@@ -127,7 +127,7 @@ def _beside(group: Group, table: Published) -> list[Column]:
     name, source = table.reference, table.source
     about = f"MSE, mean over subjects and views: {source}. Other subjects than here; - for rows that change the recipe"
     return [
-        Column("views", mse, 2, "low", "MSE, mean of the views"),
+        Column("mean view MSE", mse, 2, "low", "MSE, mean of the views"),
         Column("published", paper, 2, "", about, absent="-"),
         Column("difference", difference, 2, "", "ours minus published", absent="-"),
         *([Column(f"vs {name}", relative, 1, "", f"our MSE over that of {name}, minus 1", True)] if reference else []),

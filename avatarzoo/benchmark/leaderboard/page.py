@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -19,8 +20,15 @@ from avatarzoo.benchmark.leaderboard.published import published_for
 from avatarzoo.benchmark.leaderboard.rows import Failure, Group, Row
 from avatarzoo.benchmark.leaderboard.strips import row_strip, truth_strip
 from avatarzoo.benchmark.leaderboard.text import failures_in_words, missing
+from avatarzoo.pictures import ERROR_GAIN
 
 TEMPLATE = Path(__file__).with_name("page.html")
+#: From this mean difference of the colours on heat ends.
+WHITE = math.ceil(255 / ERROR_GAIN)
+ERRORS = (
+    f"Below each picture its error: white from {WHITE} of 255, black is equal (mean absolute difference over channels)."
+)
+WIDER = '<p class="note more" hidden>The table is wider than the window: scroll it sideways &rarr;</p>'
 
 
 def page(
@@ -51,8 +59,8 @@ def _section(group: Group, groups: Sequence[Group], speeds: Speeds | None) -> st
     winners = {c.head: best(c, group.rows) for c in heads}
     truth = truth_strip(group)
     floor = floor_of(group, groups)
-    rows = "\n".join(_row(row, heads, winners, row_strip(row, truth), is_below(row, floor)) for row in group.rows)
-    titles = ['<th data-text="1"><button>row</button></th>', "<th>pictures, error x4</th>"]
+    rows = "\n".join(_row(row, heads, winners, is_below(row, floor)) for row in group.rows)
+    titles = ['<th data-text="1"><button>row</button></th>']
     titles += [
         f'<th title="{escape(c.help)}" data-better="{c.better}"><button>{escape(c.head)}</button></th>' for c in heads
     ]
@@ -63,20 +71,32 @@ def _section(group: Group, groups: Sequence[Group], speeds: Speeds | None) -> st
     known = published_for(group)
     if known:
         notes.append(escape(f"Published: {known.source}. Its subjects are others; compare the relative columns."))
-    seen = f'<p class="note">What the cameras saw:</p>{picture(truth)}' if truth is not None else ""
     drawn = draw_curves(group)
     curve = f"<p>{picture(np.asarray(drawn), 'curve', 'PNG')}</p>" if drawn is not None else ""
     under = f'<p class="note floor">{escape(floor_line(group, groups))}</p>' if floor else ""
     told = "".join(f'<p class="note">{text}</p>' for text in notes)
     table = f"<table><thead><tr>{''.join(titles)}</tr></thead>\n<tbody>\n{rows}\n</tbody></table>"
-    return f'<h2>{escape(group.title)}</h2>{told}{seen}\n<div class="wide">{table}</div>{under}{curve}'
+    below = f"{WIDER}{under}{_gallery(group, truth)}{curve}"
+    return f'<h2>{escape(group.title)}</h2>{told}\n<div class="wide">{table}</div>{below}'
 
 
-def _row(row: Row, heads: Sequence[Column], winners: dict[str, Row | None], strip: np.ndarray | None, below: bool) -> str:
+def _gallery(group: Group, truth: np.ndarray | None) -> str:
+    """Lay out what the cameras saw and what each row renders of it, beneath the table so that its numbers stay together."""
+    shown = [] if truth is None else [(picture(truth), "what the cameras saw")]
+    strips = [(row.label, row_strip(row, truth)) for row in group.rows]
+    shown += [(picture(strip), label) for label, strip in strips if strip is not None]
+    absent = ", ".join(label for label, strip in strips if strip is None)
+    figures = "".join(f"<figure><figcaption>{escape(words)}</figcaption>{image}</figure>" for image, words in shown)
+    legend = ERRORS if truth is not None and len(shown) > 1 else ""
+    told = [text for text in (legend, f"Pictures are not beside the records of {absent}." if absent else "") if text]
+    notes = f'<p class="note">{escape(" ".join(told))}</p>' if told else ""
+    return notes + (f'<div class="gallery">{figures}</div>' if figures else "")
+
+
+def _row(row: Row, heads: Sequence[Column], winners: dict[str, Row | None], below: bool) -> str:
     sign = f' <span class="below" title="below the floor">{SIGN}</span>' if below else ""
     seeds = f"seed {', '.join(map(str, row.seeds))}"
     cells = [f'<td data-value="{escape(row.label)}">{escape(row.label)}{sign}<br><small>{seeds}</small></td>']
-    cells.append(f"<td>{picture(strip) if strip is not None else '<small>not beside the record</small>'}</td>")
     for column in heads:
         value = column.value(row)
         if value is None:

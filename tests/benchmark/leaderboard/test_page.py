@@ -63,6 +63,18 @@ def test_the_page_needs_nothing_but_itself(tmp_path: Path) -> None:
     assert text.count("<tr>") == 2 * (1 + 3)
 
 
+def test_pictures_stand_beneath_the_table_with_a_legend_of_their_colours(tmp_path: Path) -> None:
+    found = groups(tmp_path)[:1]
+    shutil.rmtree(tmp_path / "c" / "predictions")
+    text = page(found)
+    table, _, gallery = text.partition("</table>")
+    captions = re.findall(r"<figcaption>(.*?)</figcaption><img", gallery)
+    assert captions == ["what the cameras saw", "wave", "pica_full"] and "<img" not in table
+    assert "white from 64 of 255" in gallery and "not beside the records of surf" in gallery
+    shutil.rmtree(tmp_path)
+    assert "white from" not in page(found)
+
+
 def test_what_a_record_says_stays_text(tmp_path: Path) -> None:
     scored_run(tmp_path, '<img src=x onerror="alert(1)">$body')
     text = page(group_entries(read_entries([tmp_path])[0]), [Failure("<b>", 0, "<i>")], note="<script>")
@@ -125,9 +137,17 @@ const found = PLAN.map(([name, times]) => {
   return order();
 });
 document.body.dataset.found = found.join(";");
+document.body.dataset.fits = [...document.querySelectorAll(".more")].map(hint => hint.hidden).join(" ");
 </script></body>""".replace("PLAN", str([list(step) for step in plan]).replace("'", '"'))
     (tmp_path / "page.html").write_text(text.replace("</body>", script), encoding="utf-8")
-    command = [browser, *FLAGS, f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", (tmp_path / "page.html").as_uri()]
+    command = [
+        browser,
+        *FLAGS,
+        "--window-size=700,800",
+        f"--user-data-dir={tmp_path / 'browser'}",
+        "--dump-dom",
+        (tmp_path / "page.html").as_uri(),
+    ]
     dom = subprocess.run(command, capture_output=True, text=True, timeout=180).stdout
     found = (re.search(r'data-found="([^"]*)"', dom) or pytest.fail(f"the script did not run: {dom[-500:]}"))[1].split(";")
     by_psnr = "surf wave pica_full"
@@ -135,4 +155,5 @@ document.body.dataset.found = found.join(";");
     assert found[2] == by_psnr  # low errors first
     assert found[3] == "wave pica_full surf"  # 3, 20, 1000 as numbers, not as text
     assert found[4] == "pica_full surf wave"
+    assert 'data-fits="false"' in dom  # 700 pixels: the table scrolls, and says so
     assert sorted(found[5].split()) == sorted(by_psnr.split())  # nobody has the number: nothing is lost
