@@ -41,6 +41,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     how_to = ROOT / "docs" / "how-to"
     for page, name in (("add-an-encoding", "my.py"), ("data", "my_capture.py"), ("model", "my_avatar.py")):
         (tmp_path / name).write_text(blocks(how_to / f"{page}.md", "python")[0])
+    (tmp_path / "mine.yaml").write_text(blocks(how_to / "add-an-encoding.md", "yaml")[0])
     (tmp_path / "my_recipe.yaml").write_text(blocks(how_to / "recipe.md", "yaml")[0])
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -70,6 +71,7 @@ def test_a_command_is_accepted(page: str, command: str, desk: Path, monkeypatch:
 
     def planned(suite: Any, words: list[str], **how: Any) -> list[Any]:
         called.append(suite)
+        words = [*words, f"plugins=[{','.join(how['plugins'])}]"]
         assert not [p.why_not for p in plan(suite, how["seeds"][:1], how["budget"], words) if p.why_not]
         return []
 
