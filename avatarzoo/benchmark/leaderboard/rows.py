@@ -227,8 +227,7 @@ def group_entries(entries: Sequence[Entry]) -> list[Group]:
         key = as_key(about)
         scored[key] = about
         name = entry.row or str(record["recipe"])
-        rows = groups.setdefault(key, {})
-        rows.setdefault((name, seedless_hash(record)), Row(name)).entries.append(entry)
+        groups.setdefault(key, {}).setdefault((name, seedless_hash(record)), Row(name)).entries.append(entry)
     made = []
     for key, by_hash in groups.items():
         rows = list(by_hash.values())
@@ -237,8 +236,9 @@ def group_entries(entries: Sequence[Entry]) -> list[Group]:
         tell_apart(rows)
         rows.sort(key=lambda r: -(v.mean if (v := r.value("metrics", "overall", "psnr")) else -math.inf))
         about, size = scored[key], scored[key]["size"]
-        taken = [about[name] for name in ("protocol", "capture", "split", "images")]
-        made.append(Group(*taken, (size[0], size[1]), about["test_inputs"], about["fitting"], "", rows, _pictures(about)))
+        protocol, capture, split, images = (about[name] for name in ("protocol", "capture", "split", "images"))
+        seen = (about["test_inputs"], about["fitting"])
+        made.append(Group(protocol, capture, split, images, (size[0], size[1]), *seen, "", rows, _pictures(about)))
     _tell_groups_apart(made, list(scored.values()))
     rank = {protocol: index for index, protocol in enumerate(FIRST)}
     return sorted(
