@@ -15,6 +15,7 @@ from avatarzoo import pictures
 from avatarzoo.batch import Camera, Driving, HeadBatch, Mesh, Meta, Prediction, Texture, View, lookup
 from avatarzoo.build import build_capture
 from avatarzoo.capture import CameraTable, CaptureSummary
+from avatarzoo.comparing import camera_of, film_comparison
 from avatarzoo.config import override
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.take import Take, read_take
@@ -26,7 +27,7 @@ from avatarzoo.geometry.paths import dolly, orbit
 from avatarzoo.models.base import Avatar
 from avatarzoo.rigs.flame import check_editions
 
-WHAT = ("image", "normal", "depth", "mesh")
+WHAT = ("image", "normal", "depth", "mesh", "compare")
 PATHS = ("orbit", "dolly")
 FRAMINGS = ("head", "camera")
 SHORTEST = 96  #: pictures of a film when nothing says how many: about four seconds
@@ -35,7 +36,7 @@ SHORTEST = 96  #: pictures of a film when nothing says how many: about four seco
 def render(
     checkpoint: str | Path,
     what: str = "image",
-    path: str = "orbit",
+    path: str | None = None,
     segment: str | None = None,
     out: str | Path = "avatar.mp4",
     *,
@@ -55,8 +56,10 @@ def render(
 
     Args:
         checkpoint: a run's folder or a checkpoint file; alone it gives the neutral face.
-        what: "image", "normal" (camera frame as colours), "depth" (near is light) or "mesh" (shaded, untextured).
-        path: "orbit", "dolly", or "camera:NAME" for one of the capture's cameras or named views.
+        what: "image", "normal" (camera frame as colours), "depth" (near is light), "mesh" (shaded, untextured), or
+            "compare": the segment's pictures beside the avatar's and their difference, by one camera of the capture.
+        path: "orbit" (default), "dolly", or "camera:NAME" for one of the capture's cameras or named views (the front one is
+            the default of "compare").
         segment: of the capture; its frames drive the avatar, evenly spread over the film.
         framing: "head": a square picture that keeps the whole head in it, from where the path's camera stands (default of
             orbit and dolly); "camera": that camera's own crop (default of "camera:NAME").
@@ -88,6 +91,12 @@ def render(
         raise ConfigError(f"driver.source={source} and segment={segment} both drive the avatar; give one of them.")
     if (size is not None and size < 2) or (frames is not None and frames < 1) or fps < 1:
         raise ConfigError(f"size={size} frames={frames} fps={fps}: give positive numbers (size at least 2).")
+    given = {"size": size, "frames": frames, "framing": framing, "driver.source": source}
+    if what == "compare" and (segment is None or any(v is not None for v in given.values())):
+        extra = ", ".join(key for key, value in given.items() if value is not None)
+        wrong = f"it takes the pictures as they are: leave out {extra}" if extra else "say segment=NAME"
+        raise ConfigError(f"what=compare shows a segment of the capture beside the avatar; {wrong}.")
+    asked, path = path, path or "orbit"
     framing = framing or ("camera" if path.startswith("camera:") else "head")
     if framing not in FRAMINGS:
         raise ConfigError(f"framing={framing} is not known.{did_you_mean(framing, FRAMINGS)}")
@@ -99,6 +108,9 @@ def render(
     if not isinstance(model, Avatar):
         raise ConfigError(f"model {loaded.config['model']['name']!r} renders no pictures.")
 
+    if what == "compare":
+        where = camera_of(asked, summary.cameras)
+        return film_comparison(model, _capture(loaded.config, overrides), str(segment), where, out, fps, device, quiet)
     camera = path_start(path, summary.cameras, size)
     if framing == "head":
         camera = look_at(camera, *_centre_and_up(summary), camera.size[0])
@@ -203,14 +215,19 @@ def neutral_batch(summary: CaptureSummary) -> HeadBatch:
 
 def _frames_of(config: dict, overrides: Sequence[str], segment: str) -> list[tuple[Capture, Sample]]:
     """Return one sample per frame of a segment, in order."""
-    node = override(config, list(overrides))["data"] if overrides else config["data"]
-    capture = build_capture({"data": node})
-    capture.prepare()
+    capture = _capture(config, overrides)
     samples = [s for split in capture.splits.values() for s in split]
     first = {s.frame: s for s in reversed(samples) if s.segment == segment}
     if not first:
         raise DataError(f"The capture has no segment {segment!r}.{did_you_mean(segment, {s.segment for s in samples})}")
     return [(capture, first[frame]) for frame in sorted(first)]
+
+
+def _capture(config: dict, overrides: Sequence[str]) -> Capture:
+    node = override(config, list(overrides))["data"] if overrides else config["data"]
+    capture = build_capture({"data": node})
+    capture.prepare()
+    return capture
 
 
 def _batch(summary: CaptureSummary, driver: tuple[Capture, Sample] | None) -> HeadBatch:

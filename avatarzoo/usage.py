@@ -73,6 +73,7 @@ usage: avatarzoo render ckpt=RUN out=FILE.mp4 [key=value ...]
 
   out=FILE.mp4|FILE.png|DIR default avatar.mp4; also .mov, .mkv, .webm, .gif, or a folder of pictures
   what=image|normal|depth|mesh      default image
+  what=compare              a segment's pictures beside the avatar's and the error; with segment=NAME [path=camera:NAME]
   path=orbit                default: the camera swings around the head, sideways by yaw=45 degrees, up and down by pitch=12;
                             yaw=180 goes all the way round
   path=dolly                the camera drives away and comes close, at constant focal length

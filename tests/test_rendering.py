@@ -10,6 +10,7 @@ from PIL import Image
 
 from avatarzoo import checkpoint
 from avatarzoo.batch import View
+from avatarzoo.build import build_capture
 from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.rendering import draw, neutral_batch, path_start, render
 
@@ -131,3 +132,40 @@ def test_what_a_model_does_not_give_is_named() -> None:
     for what in ("depth", "mesh", "normal"):
         with pytest.raises(ConfigError, match=f"what={what}"):
             draw(Prediction(image=batch.view.image), batch, what, summary)
+
+
+def test_a_comparison_shows_truth_avatar_and_error_of_a_held_out_segment(ckpt: Path, tmp_path: Path) -> None:
+    loaded = checkpoint.load(ckpt)
+    capture = build_capture({"data": loaded.config["data"]})
+    capture.prepare()
+    sample = capture.splits["test"][0]
+    own = sorted(
+        (s for split in capture.splits.values() for s in split if (s.segment, s.camera) == (sample.segment, sample.camera)),
+        key=lambda s: s.frame,
+    )
+    found = film(ckpt, tmp_path / "c", what="compare", segment=sample.segment, path=f"camera:{sample.camera}")
+    assert len(found) == len(own)
+    batch = capture.read(own[0])
+    truth, drawn = batch.view.image[0], loaded.model.render(batch).image[0].clamp(0, 1)
+    width = truth.shape[2]
+    left, middle, right = (found[0][:, k * width : (k + 1) * width] for k in range(3))
+    rows = len(left)
+    assert np.abs(left / 255 - truth.permute(1, 2, 0).numpy()[:rows]).max() < 0.51 / 255
+    assert np.abs(middle / 255 - drawn.permute(1, 2, 0).numpy()[:rows]).max() < 0.51 / 255
+    apart = (truth - drawn).abs().mean(0).numpy()[:rows, : right.shape[1]]
+    assert right[apart == 0].max(initial=0) == 0 and right.sum(-1)[apart > 0.2].min(initial=765) > 300
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({}, "say segment=NAME"),
+        ({"segment": "S", "size": 64}, "leave out size"),
+        ({"segment": "S", "path": "orbit"}, "path=camera:NAME"),
+        ({"segment": "S", "path": "camera:nowhere"}, "no camera 'nowhere'"),
+        ({"segment": "S"}, "no segment 'S'"),
+    ],
+)
+def test_a_comparison_that_cannot_be_made_is_refused(ckpt: Path, tmp_path: Path, options: dict, told: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=told):
+        render(ckpt, "compare", out=tmp_path / "x.png", quiet=True, **options)
