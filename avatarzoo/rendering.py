@@ -18,6 +18,7 @@ from avatarzoo.capture import CameraTable, CaptureSummary
 from avatarzoo.comparing import camera_of, film_comparison
 from avatarzoo.config import override
 from avatarzoo.datamodules.base import Capture, Sample
+from avatarzoo.datamodules.example_take import EXAMPLE, example_take
 from avatarzoo.datamodules.take import Take, read_take
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.film import check_name, open_film
@@ -66,7 +67,8 @@ def render(
         yaw, pitch: degrees an orbit swings to either side; with yaw=180 it goes all the way round.
         out: video (.mp4, .mov, .mkv, .webm), .gif, .png for a single picture, or a folder of PNGs without suffix.
         overrides: where that capture lies, e.g. "data.root=DIR"; default: as in training.
-        source: a take that drives the avatar by parameters alone (``datamodules.take``), in its own time at ``fps``.
+        source: a take that drives the avatar by parameters alone (``datamodules.take``), in its own time at ``fps``;
+            "example" is a take of seven seconds that needs no file.
         size: height of the pictures in pixels; default: the height trained at.
         frames: number of pictures; default: one per driving frame, and at least four seconds where anything moves.
         fps: pictures per second.
@@ -117,7 +119,7 @@ def render(
     drivers = [None] if segment is None else _frames_of(loaded.config, overrides, segment)
     still = path.startswith("camera:") and segment is None
     count = frames or (1 if still or out.suffix.lower() == ".png" else max(SHORTEST, len(drivers)))
-    take = None if source is None else _take_for(model, read_take(source), summary).at(frames, fps)
+    take = None if source is None else _take_for(model, _read_take(source, summary), summary).at(frames, fps)
     if take is not None:
         count = len(next(iter(take.signals.values())))
     poses = path_poses(path, camera, summary, count, yaw, pitch)
@@ -232,6 +234,12 @@ def _capture(config: dict, overrides: Sequence[str]) -> Capture:
 
 def _batch(summary: CaptureSummary, driver: tuple[Capture, Sample] | None) -> HeadBatch:
     return neutral_batch(summary) if driver is None else driver[0].read(driver[1])
+
+
+def _read_take(source: str | Path, summary: CaptureSummary) -> Take:
+    if str(source) == EXAMPLE:
+        return example_take(summary.neutral_arkit, summary.neutral_flame, summary.flame_edition)
+    return read_take(source)
 
 
 def _take_for(model: Avatar, take: Take, summary: CaptureSummary) -> Take:

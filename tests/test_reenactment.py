@@ -96,3 +96,11 @@ def test_a_tracker_s_parameters_drive_a_model_of_their_edition(tmp_path: Path) -
     np.savez(tmp_path / "vhap.npz", **vhap, **zeros)
     with pytest.raises(DataError, match="FLAME 2023, and the model is FLAME 2020"):
         render(flame, source=tmp_path / "vhap.npz", out=tmp_path / "other", **options)
+
+
+@pytest.mark.parametrize("driver", ["arkit", "flame"])
+def test_the_example_take_drives_a_model_without_a_file(driver: str, tmp_path: Path) -> None:
+    ckpt = driven.write_checkpoint(tmp_path / "model.ckpt", driver)
+    render(ckpt, source="example", path="camera:front", out=tmp_path / "film", frames=8, quiet=True, device="cpu")
+    found = frames(tmp_path / "film")
+    assert len(found) == 8 and np.array_equal(found[0], found[-1]) and len({f.tobytes() for f in found}) > 4
