@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from avatarzoo.errors import ConfigError, near_path
 from avatarzoo.models.base import Model
 
 PREFIX = "model."
+#: A snapshot's file name without its ending: minutes of training; other names are files of the user's own.
+SNAPSHOT = re.compile(r"snapshot_(\d{5,}\.\d\d)")
 
 
 @dataclass
@@ -58,6 +61,27 @@ def find(path: str | Path) -> Path:
     if not path.exists():
         raise ConfigError(f"There is no checkpoint or run at {path}.{near_path(path)}{_newest_runs()}")
     raise ConfigError(f"{path} holds no checkpoints/last.ckpt: the run saved nothing yet, or this is not a run's folder.")
+
+
+def snapshot_path(folder: Path, minutes: float) -> Path:
+    """Return where a snapshot lies.
+
+    Args:
+        folder: of the run's checkpoints.
+        minutes: of training when it is taken; the name keeps hundredths.
+    """
+    return folder / f"snapshot_{minutes:08.2f}.ckpt"
+
+
+def snapshots(folder: Path) -> dict[Path, float]:
+    """Return the minutes at which snapshots were taken, by file and in order.
+
+    Args:
+        folder: of a run's checkpoints; it may be absent.
+    """
+    found = {path: SNAPSHOT.fullmatch(path.stem) for path in folder.glob("snapshot_*.ckpt")}
+    minutes = {path: float(match[1]) for path, match in found.items() if match}
+    return dict(sorted(minutes.items(), key=lambda one: one[1]))
 
 
 def _newest_runs(count: int = 3) -> str:

@@ -22,6 +22,7 @@ from avatarzoo.typed import check
 COMPONENTS = ("model", "encoding", "driver", "warp", "rasterizer", "data")
 
 NEAR = 0.6  #: how alike two names have to be for one to stand for the other
+SNAPSHOT_MINUTES = 0.01  #: what the names of two snapshots differ by at least
 
 
 @dataclass
@@ -204,8 +205,10 @@ def check_config(config: Mapping[str, Any]) -> dict[str, Any]:
         hint = f" {MEANT[key][stray]}" if stray else ""
         checked[key] = check(key, checked[key], keys_of(node), hint)
     minutes = checked["checkpoint"]["snapshot_minutes"]
-    if minutes is not None and minutes <= 0:
-        raise ConfigError(f"checkpoint.snapshot_minutes={minutes}: give minutes above 0, or null for no snapshots.")
+    if minutes is not None and not minutes >= SNAPSHOT_MINUTES:
+        raise ConfigError(
+            f"checkpoint.snapshot_minutes={minutes}: give {SNAPSHOT_MINUTES} minutes or more, or null for no snapshots."
+        )
     checked["phases"] = {
         name: _check_phase(f"phases.{name}", phase) for name, phase in checked["phases"].items() if phase is not None
     }

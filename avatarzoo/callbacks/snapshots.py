@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import lightning as L
 
+from avatarzoo import checkpoint
 from avatarzoo.callbacks.checkpoints import save_whole
 from avatarzoo.lightning import ZooModule
 
@@ -38,8 +39,8 @@ class Snapshots(L.Callback):
             return
         self._taken = int(module.elapsed / (60 * self.minutes))
         if trainer.is_global_zero and module.iteration:
-            for path in self.run.glob("checkpoints/snapshot_*.ckpt"):
-                if float(path.stem.split("_")[1]) * 60 > module.elapsed:
+            for path, minutes in checkpoint.snapshots(self.run / "checkpoints").items():
+                if minutes * 60 > module.elapsed:
                     path.unlink()
 
     def on_train_batch_end(
@@ -51,4 +52,5 @@ class Snapshots(L.Callback):
             return
         self._taken = int(module.elapsed / (60 * self.minutes))
         if not trainer.should_stop:  # what the run ended with is its last checkpoint
-            save_whole(trainer, self.run / "checkpoints" / f"snapshot_{module.elapsed / 60:08.2f}.ckpt", weights_only=True)
+            path = checkpoint.snapshot_path(self.run / "checkpoints", module.elapsed / 60)
+            save_whole(trainer, path, weights_only=True)

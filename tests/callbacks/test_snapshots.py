@@ -1,10 +1,11 @@
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
 import toy
 from toy import toys  # noqa: F401
 
-from avatarzoo import checkpoint
+from avatarzoo import checkpoint, lightning
 from avatarzoo.callbacks.snapshots import Snapshots
 from avatarzoo.errors import ConfigError
 from avatarzoo.fit import fit
@@ -48,20 +49,41 @@ def test_a_resumed_run_drops_snapshots_past_its_checkpoint_and_takes_the_next_wh
     assert files == ["snapshot_00001.02.ckpt", "snapshot_00002.02.ckpt"]
 
 
-def test_a_snapshot_loads_as_the_model_it_was(tmp_path):
+def test_files_of_the_user_s_own_stay_and_are_no_snapshots(tmp_path):
+    run(tmp_path, 1, [61])
+    own = [tmp_path / "checkpoints" / f"snapshot_{name}.ckpt" for name in ("best", "1e9", "99", "00099.00-copy", "nan")]
+    for path in own:
+        path.write_bytes(b"mine")
+    run(tmp_path, 1, [110, 119], iteration=2, first=100.0)
+    assert all(path.exists() for path in own)
+    found = checkpoint.snapshots(tmp_path / "checkpoints")
+    assert {path.name: minutes for path, minutes in found.items()} == {"snapshot_00001.02.ckpt": 1.02}
+    assert checkpoint.snapshots(tmp_path / "absent") == {}
+
+
+@pytest.mark.parametrize("minutes", [0.01, 7.5, 99999.99, 123456.78])
+def test_a_snapshot_s_name_says_when_it_was_taken(tmp_path, minutes):
+    path = checkpoint.snapshot_path(tmp_path, minutes)
+    path.touch()
+    assert checkpoint.snapshots(tmp_path) == {path: minutes}
+
+
+def test_a_snapshot_loads_as_the_model_it_was(tmp_path, monkeypatch):
+    ticks = count()  # a clock that moves by a second whenever it is read: each step takes longer than the interval
+    monkeypatch.setattr(lightning, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
     config = toy.config(tmp_path / "run", trainer__max_steps=4)
-    config["checkpoint"]["snapshot_minutes"] = 1e-9
+    config["checkpoint"]["snapshot_minutes"] = 0.01
     folder = fit(config)
-    files = sorted((folder / "checkpoints").glob("snapshot_*.ckpt"))
-    assert files, "a snapshot after some step"
+    files = list(checkpoint.snapshots(folder / "checkpoints"))
+    assert len(files) == 3, "one after each step but the last"
     content = checkpoint.read(files[0])
     assert "optimizer_states" not in content
     assert 1 <= content["avatarzoo"]["iteration"] < 4 and content["avatarzoo"]["elapsed"] > 0
     assert checkpoint.load(files[0]).iteration == content["avatarzoo"]["iteration"]
 
 
-@pytest.mark.parametrize("minutes", [0, -2.0])
-def test_intervals_are_above_zero(minutes):
+@pytest.mark.parametrize("minutes", [0, -2.0, 0.009, float("nan")])
+def test_intervals_are_at_least_what_names_tell_apart(minutes):
     config = toy.config("unused")
     config["checkpoint"]["snapshot_minutes"] = minutes
     with pytest.raises(ConfigError, match="snapshot_minutes"):
