@@ -9,6 +9,9 @@ from torch import Tensor
 
 from avatarzoo.batch import View
 from avatarzoo.capture import CaptureSummary
+from avatarzoo.datamodules.base import Capture
+from avatarzoo.errors import DataError
+from avatarzoo.requirements import check_requirements
 
 
 class Protocol(ABC):
@@ -102,3 +105,20 @@ class Protocol(ABC):
         """Return the rules in words, for records and docs."""
         words = ("pixels_from", "background", "empty", "size", "storage", "averaging", "perceptual")
         return {"id": self.registered_name} | {word: getattr(self, word) for word in words}
+
+
+def check_capture(protocol: type[Protocol] | Protocol, capture: Capture, data_name: str) -> None:
+    """Check that a capture gives what a protocol reads.
+
+    Args:
+        protocol: or its class; ``requires`` and ``otherwise`` are looked at.
+        capture: prepared or not.
+        data_name: of the capture in the recipe.
+
+    Raises:
+        DataError: something is missing; names the protocol and what to do.
+    """
+    try:
+        check_requirements(f"protocol {protocol.registered_name!r}", protocol.requires, capture, data_name)
+    except DataError as error:
+        raise DataError(f"{error} {protocol.otherwise}".strip()) from error

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from avatarzoo.benchmark.bench.captures import check_protocols
 from avatarzoo.benchmark.bench.job import Busy, Job, Stopped, is_done, run
 from avatarzoo.benchmark.bench.progress import BenchProgress, overhead, training_row
 from avatarzoo.benchmark.bench.suite import Budget, Planned, Suite, plan, refuse_half
@@ -59,6 +60,7 @@ def bench(
 
     Raises:
         ConfigError: nothing could be run at all, or half of the rows cannot and ``partial`` is not set.
+        DataError: the capture lacks what a protocol reads.
         KeyboardInterrupt: the bench was stopped; running it again goes on.
     """
     if launcher not in LAUNCHERS:
@@ -70,7 +72,7 @@ def bench(
         console.width = max(console.width, WIDTH)
     if plugins:
         words = [*words, f"plugins=[{','.join(plugins)}]"]
-    planned = plan(suite, seeds, budget, words)
+    planned = check_protocols(plan(suite, seeds, budget, words), suite.protocols)
     if not partial:
         refuse_half(planned)
     jobs = {p: _job(p, suite, plugins) for p in planned}
