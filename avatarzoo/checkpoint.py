@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ class Loaded:
         iteration: steps completed.
         version: of AvatarZoo that wrote it.
         path: of the file.
+        sha256: of the bytes that were loaded; the file may be another by now, where training goes on.
     """
 
     model: Model
@@ -42,6 +44,7 @@ class Loaded:
     iteration: int
     version: str
     path: Path
+    sha256: str = ""
 
 
 def find(path: str | Path) -> Path:
@@ -103,14 +106,21 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: unreadable, or not written by AvatarZoo.
     """
-    path = find(path)
+    return _read(find(path))[0]
+
+
+def _read(path: Path, hashed: bool = False) -> tuple[dict[str, Any], str]:
+    """Return a checkpoint and, where asked for, the sha256 of the very bytes it was read from."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with open(path, "rb") as file:  # the same file to its end, though training puts another in its place meanwhile
+            digest = hashlib.file_digest(file, "sha256").hexdigest() if hashed else ""
+            file.seek(0)
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever bytes make the unpickler raise, they are no checkpoint
         raise ConfigError(f"{path} is no readable checkpoint: {_why_unreadable(path, error)}") from error
     if not isinstance(content, dict) or "avatarzoo" not in content:
         raise ConfigError(f"{path} is not a checkpoint of AvatarZoo: it has no entry 'avatarzoo'.")
-    return content
+    return content, digest
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
@@ -172,7 +182,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), device: str | tor
         ConfigError: no or not a checkpoint, a plug-in that is missing, or weights that do not fit.
     """
     path = find(path)
-    content = read(path)
+    content, digest = _read(path, hashed=True)
     record = content["avatarzoo"]
     for plugin in plugins:
         registry.load_plugin_file(plugin)
@@ -192,4 +202,4 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), device: str | tor
         raise ConfigError(f"The weights in {path} do not fit the model built from its config: {error}") from error
     model.progress = 1.0
     model.eval().to(device)
-    return Loaded(model, config, summary, int(record["iteration"]), str(record["version"]), path)
+    return Loaded(model, config, summary, int(record["iteration"]), str(record["version"]), path, digest)

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 import toy
@@ -37,7 +39,27 @@ def test_a_file_or_its_run_gives_the_model_back(saved):
         assert loaded.path == path and loaded.iteration == 7 and loaded.version == avatarzoo.__version__
         assert all(torch.equal(v, loaded.model.state_dict()[k]) for k, v in model.state_dict().items())
         assert not loaded.model.training
+    assert loaded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert checkpoint.read_config(path) == toy.config()
+
+
+def test_the_hash_is_of_the_bytes_that_were_loaded(saved, tmp_path, monkeypatch):
+    """Training replaces the file in the midst of loading: weights and hash are both of the old one, or both of the new."""
+    path, content, model = saved
+    old = hashlib.sha256(path.read_bytes()).hexdigest()
+    content["state_dict"] = {k: v + 1 for k, v in content["state_dict"].items()}
+    torch.save(content, tmp_path / "newer.ckpt")
+    original = hashlib.file_digest
+
+    def digest(file, name):
+        found = original(file, name)
+        (tmp_path / "newer.ckpt").replace(path)
+        return found
+
+    monkeypatch.setattr(hashlib, "file_digest", digest)
+    loaded = checkpoint.load(path)
+    assert loaded.sha256 == old
+    assert all(torch.equal(v, loaded.model.state_dict()[k]) for k, v in model.state_dict().items())
 
 
 def test_what_is_no_checkpoint_is_refused(saved, tmp_path, monkeypatch):

@@ -19,7 +19,6 @@ from avatarzoo.benchmark.record import (
     describe_device,
     describe_model,
     make_record,
-    sha256_of_file,
     write_records,
 )
 from avatarzoo.benchmark.scoring import perceptual_nets, score_files
@@ -100,7 +99,7 @@ def score(
     scores = score_files(capture, out, rules, split, nets, device, quiet)
 
     hashes = {
-        "checkpoint_sha256": sha256_of_file(loaded.path),
+        "checkpoint_sha256": loaded.sha256,
         "predictions_sha256": checksums(out, capture.splits[split]),
     }
     clock = {

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 
 from avatarzoo import checkpoint
+from avatarzoo.benchmark import score as scores
 from avatarzoo.benchmark.curve import scored as scoring
 from avatarzoo.benchmark.curve.draw import draw_lines
 from avatarzoo.benchmark.curve.lines import Line, lines_of
@@ -24,7 +25,7 @@ from avatarzoo.benchmark.curve.options import curve_words
 from avatarzoo.benchmark.curve.saved import Saved, find_runs, saved_of
 from avatarzoo.benchmark.curve.scored import Scored
 from avatarzoo.benchmark.leaderboard.rows import read_entries
-from avatarzoo.benchmark.record import read_records, write_records
+from avatarzoo.benchmark.record import read_records, sha256_of_file, write_records
 from avatarzoo.benchmark.score import score
 from avatarzoo.errors import ConfigError, DataError
 
@@ -190,6 +191,39 @@ def test_a_run_whose_last_checkpoint_moves_on_is_scored_as_what_it_was(
     monkeypatch.setattr(scoring, "score", later)
     row = table(drawn([run])[0])[0]
     assert (row["minutes"], row["steps"]) == ("1.500", "9")
+
+
+def test_numbers_stand_under_the_hash_of_the_weights_that_were_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Training puts a newer file in the place of one that is being rendered: the next curve scores that one too."""
+    run = write_run(tmp_path / "run", {"last": (60.0, 5, 0.5)})
+    old = sha256_of_file(run / "checkpoints" / "last.ckpt")
+    original = scores.write_predictions
+
+    def meanwhile(*args: Any) -> Any:
+        newer = write_run(tmp_path / "newer", {"last": (60.0, 5, 1.0)})  # in as many steps: the hash alone tells them apart
+        os.replace(newer / "checkpoints" / "last.ckpt", run / "checkpoints" / "last.ckpt")
+        monkeypatch.setattr(scores, "write_predictions", original)
+        return original(*args)
+
+    monkeypatch.setattr(scores, "write_predictions", meanwhile)
+    first = float(table(drawn([run])[0])[0]["psnr"])
+    assert read_records(run / "curve" / "last" / "record.json")[0]["checkpoint_sha256"] == old
+    folder, told = drawn([run])
+    assert "to score  1 checkpoints, 0 are scored already" in told
+    assert abs(float(table(folder)[0]["psnr"]) - first) > 1
+
+
+def test_a_record_of_other_steps_is_not_taken_though_it_names_the_file(tmp_path: Path) -> None:
+    """As one that an earlier version wrote, which hashed the file after it had rendered."""
+    run = write_run(tmp_path / "run", {"last": (60.0, 5, 1.0)})
+    drawn([run])
+    file = run / "curve" / "last" / "record.json"
+    records = read_records(file)
+    records[0]["iteration"] = 4
+    write_records(records, file)
+    assert "to score  1" in drawn([run])[1]
 
 
 def test_the_command_line_hands_its_words_over(monkeypatch: pytest.MonkeyPatch) -> None:

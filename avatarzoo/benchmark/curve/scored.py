@@ -44,16 +44,19 @@ def known_record(saved: Saved, protocol: str, about: dict[str, Any]) -> dict[str
         protocol: id.
         about: what the record has to say of the capture.
     """
-    return next((r for r in _records_of(saved) if r["protocol"]["id"] == protocol and r["data"] == about), None)
+    for record in _records_of(saved):
+        if (record["protocol"]["id"], record["data"], record["iteration"]) == (protocol, about, saved.steps):
+            return record
+    return None
 
 
-def _records_of(saved: Saved) -> list[dict[str, Any]]:
-    """Return the records of the file as it is now, under any protocol."""
+def _records_of(saved: Saved, digest: str | None = None) -> list[dict[str, Any]]:
+    """Return the records of a file's bytes (None: as they are now), under any protocol."""
     try:
         records = read_records(folder_of(saved) / RECORD)
     except DataError:  # none, or of another version
         return []
-    digest = sha256_of_file(saved.file)
+    digest = digest or sha256_of_file(saved.file)
     return [record for record in records if record["checkpoint_sha256"] == digest]
 
 
@@ -78,7 +81,8 @@ def score_saved(saved: Saved, scene: Scene, protocol: str, **options: Any) -> Sc
             saved = read_saved(saved.run, saved.file)  # the run goes on, and its last checkpoint is a newer one
         if record["iteration"] != saved.steps:
             raise DataError(f"{saved.file} changes faster than it is scored; wait until its training has ended.")
-        others = [r for r in _records_of(saved) if (r["protocol"]["id"], r["data"]) != (protocol, record["data"])]
+        others = _records_of(saved, record["checkpoint_sha256"])
+        others = [r for r in others if (r["protocol"]["id"], r["data"]) != (protocol, record["data"])]
         folder.mkdir(parents=True, exist_ok=True)
         write_records([*others, record], work / RECORD)
         os.replace(work / RECORD, folder / RECORD)
