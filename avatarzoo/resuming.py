@@ -14,21 +14,17 @@ from avatarzoo import checkpoint
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.datamodules.base import Capture
 from avatarzoo.errors import ConfigError, DataError
+from avatarzoo.learned import is_free
 from avatarzoo.schema import check_config
 
-#: Keys that may change: how long a run lasts, what it shows and keeps, where it computes and where files lie.
-#: The number of processes is compared itself (``ZooModule.on_load_checkpoint``), not by the key that asks for it.
-FREE = (
-    *("trainer.max_steps", "trainer.max_time", "trainer.accelerator", "trainer.devices", "rasterizer"),
-    *("pictures", "checkpoint", "logger", "out", "resume", "recipe", "plugins"),
-    *("loader.workers", "data.root", "data.cache_dir", "data.memory_mb"),
-)
 TOLERANCE = 1e-4  #: mean difference of a statistic in units of its mean size; another machine rounds its sums differently
 SHOWN = 4  #: differences a message lists
 
 
 def check_resumed(config: Mapping[str, Any], before: Mapping[str, Any], path: Path) -> None:
-    """Compare the config of a run that is resumed with the one it was started with.
+    """Compare the config of a run that is resumed with the one it was started with, but for what changes no step.
+
+    The number of processes is compared itself (``ZooModule.on_load_checkpoint``), not by the key that asks for it.
 
     Args:
         config: of the sitting that begins.
@@ -40,7 +36,7 @@ def check_resumed(config: Mapping[str, Any], before: Mapping[str, Any], path: Pa
     """
     now, then = (check_config(checkpoint.plain(c)) for c in (config, before))
     new, old = (dict(_leaves(c)) for c in (now, then))
-    keys = [key for key in dict.fromkeys([*old, *new]) if not _free(key)]
+    keys = [key for key in dict.fromkeys([*old, *new]) if not is_free(key)]
     values = [(key, *(repr(side[key]) if key in side else "not set" for side in (old, new))) for key in keys]
     said = [f"{key} was {was} and is now {now_is}" for key, was, now_is in values if was != now_is]
     if list(now["phases"]) != list(then["phases"]):
@@ -103,10 +99,6 @@ def _leaves(node: Mapping[str, Any], where: str = "") -> Iterator[tuple[str, Any
             yield from _leaves(value, f"{where}{key}.")
         else:
             yield f"{where}{key}", value
-
-
-def _free(key: str) -> bool:
-    return any(key == free or key.startswith(free + ".") for free in FREE)
 
 
 def _differences(where: str, then: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:

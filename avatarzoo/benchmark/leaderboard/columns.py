@@ -92,8 +92,8 @@ def columns(group: Group, speeds: Speeds | None = None) -> list[Column]:
 
 
 def _speed(speeds: Speeds, head: str) -> Callable[[Row], Value | None]:
-    """A timing belongs to the recipe as it stands; a row with overrides was not timed."""
-    return lambda row: fixed(speeds.get((own_recipe(row) or "", str(row.first["scale"])), {}).get(head))
+    """A timing belongs to the recipe as it stands, kernels included; a row with overrides was not timed."""
+    return lambda row: fixed(speeds.get((own_recipe(row, timed=True) or "", str(row.first["scale"])), {}).get(head))
 
 
 def _beside(group: Group, table: Published) -> list[Column]:

@@ -9,17 +9,23 @@ from typing import Any
 from avatarzoo.benchmark.leaderboard.rows import Row
 from avatarzoo.config import load
 from avatarzoo.errors import AvatarZooError
+from avatarzoo.learned import FREE, KERNELS, without
 from avatarzoo.schema import COMPONENTS
 
-#: Nodes of a config that define a model and how it learns; data, seed, budget and machine are the runner's choice.
+#: Nodes of a config that define a model and how it learns.
 DEFINING = (*(node for node in COMPONENTS if node != "data"), "phases")
+#: Nodes beside them that hold options of a step.
+BESIDE = ("loader", "trainer")
+#: What is the runner's choice, beside what changes no step.
+RUNNERS = ("data", "seed", "trainer.precision")
 
 
-def own_recipe(row: Row) -> str | None:
-    """Return the name of a row's recipe where the row changed nothing that defines the model, else None.
+def own_recipe(row: Row, timed: bool = False) -> str | None:
+    """Return the name of a row's recipe where the row changed nothing of what is learned, else None.
 
     Args:
         row: of a leaderboard. A record that keeps no model in its config is taken at its word.
+        timed: its kernels have to be the recipe's too: they learn the same, in another time.
     """
     config = row.first["config"]
     if "model" not in config:
@@ -27,8 +33,10 @@ def own_recipe(row: Row) -> str | None:
     own = recipe_config(row.recipe, str(row.first["scale"]))
     if own is None:
         return None
-    said = {node: config[node] for node in DEFINING if config.get(node) is not None}
-    return None if changed(said, {node: own[node] for node in DEFINING if own.get(node) is not None}) else row.recipe
+    nodes = [*DEFINING, *(node for node in BESIDE if node in config)]
+    free = [key for key in (*FREE, *RUNNERS) if not (timed and key in KERNELS)]
+    said, as_is = (without({n: c[n] for n in nodes if c.get(n) is not None}, free) for c in (config, own))
+    return None if changed(said, as_is) else row.recipe
 
 
 @functools.cache

@@ -13,6 +13,9 @@ from avatarzoo.benchmark.leaderboard.columns import columns
 from avatarzoo.benchmark.leaderboard.curve import reference_row
 from avatarzoo.benchmark.leaderboard.own import changed, own_recipe, recipe_config
 from avatarzoo.benchmark.leaderboard.rows import Group, group_entries, read_entries
+from avatarzoo.config import load
+from avatarzoo.errors import ConfigError
+from avatarzoo.resuming import check_resumed
 
 
 def config(**nodes: object) -> dict:
@@ -53,10 +56,38 @@ def test_without_the_plain_row_nothing_is_relative_to_it(tmp_path: Path, monkeyp
     assert not [head for head in heads if "pica_full" in head or "per object" in head or head == "published"]
 
 
+def owned(folder: Path, recipe: str, said: dict, timed: bool = False) -> str | None:
+    scored_run(folder, recipe, config=said)
+    return own_recipe(group_entries(read_entries([folder])[0])[0].rows[0], timed)
+
+
 def test_data_seed_and_budget_leave_a_recipe_what_it_is(tmp_path: Path) -> None:
-    said = config(data={"name": "multiface"}, loader={"batch_size": 1}, trainer={"max_steps": 7})
-    scored_run(tmp_path, "pica_full", config=said)
-    assert own_recipe(group_entries(read_entries([tmp_path])[0])[0].rows[0]) == "pica_full"
+    said = config(data={"name": "multiface"}, seed=5, trainer={"max_steps": 7, "precision": "bf16-mixed"})
+    said["loader"] = {**said["loader"], "workers": 7}
+    assert owned(tmp_path, "pica_full", said, timed=True) == "pica_full"
+
+
+@pytest.mark.parametrize("words", [["rasterizer=torch"], ["rasterizer=nvdiffrast"], ["encoding.backend=torch"]])
+def test_kernels_learn_the_same_in_another_time(words: list[str], tmp_path: Path) -> None:
+    said = load("pica_hash", ["scale=small", *words]).resolved
+    assert said["encoding"]["name"] == "hash_grid"
+    assert owned(tmp_path / "a", "pica_hash", said) == "pica_hash"
+    assert owned(tmp_path / "b", "pica_hash", said, timed=True) is None
+
+
+def test_another_batch_size_is_another_training(tmp_path: Path) -> None:
+    said = config()
+    assert owned(tmp_path / "a", "pica_full", {k: v for k, v in said.items() if k != "loader"}) == "pica_full"  # an old one
+    said["loader"] = {**said["loader"], "batch_size": 1 + said["loader"]["batch_size"]}
+    assert owned(tmp_path / "b", "pica_full", said) is None
+
+
+def test_resuming_and_comparing_read_one_list() -> None:
+    before = load("pica_hash", ["scale=small"]).resolved
+    for word in ("rasterizer=torch", "encoding.backend=torch", "loader.workers=1"):
+        check_resumed(load("pica_hash", ["scale=small", word]).resolved, before, Path("last.ckpt"))
+    with pytest.raises(ConfigError, match=r"loader\.batch_size was"):
+        check_resumed(load("pica_hash", ["scale=small", "loader.batch_size=9"]).resolved, before, Path("last.ckpt"))
 
 
 @pytest.mark.parametrize("recipe", ["no_such", "../pica_full", "./mine.yaml"])
