@@ -26,9 +26,10 @@ from avatarzoo.config import from_yaml
 from avatarzoo.datamodules.base import Capture, ZooData
 from avatarzoo.errors import AvatarZooError
 from avatarzoo.lightning import ZooModule, build_terms
+from avatarzoo.losses.base import LossTerm
 from avatarzoo.memory import keep_freed_memory
 from avatarzoo.models.base import Model
-from avatarzoo.requirements import absent_inputs, check_model, check_terms
+from avatarzoo.requirements import absent_inputs, absent_regions, check_model, check_terms
 from avatarzoo.resuming import check_resumed, check_same_capture, train_samples
 from avatarzoo.run_folder import TERM, announce, check_folder, conclude, run_folder, stored, write_record
 from avatarzoo.trainer import build_trainer, check_trainer
@@ -78,13 +79,15 @@ def fit(config: Mapping[str, Any]) -> Path:
     every = {key: int((config.get(key) or {}).get("every") or 0) for key in ("pictures", "checkpoint")}
     checkpoints, guard, metrics = Checkpoints(run, every["checkpoint"]), Guard(), Metrics(run)
     pictures = Pictures(run, capture, every["pictures"])
-    # In this order: rows are written before they are shown, the model is finished before its last checkpoint is written,
-    # and the guard lets go after that.
+    # In this order: rows are written before they are shown, the last pictures are of the finished model, and the guard lets
+    # go after its last checkpoint.
     snapshots = Snapshots(run, (config.get("checkpoint") or {}).get("snapshot_minutes"))
-    callbacks = [metrics, ProgressBar(metrics), Finishing(), checkpoints, snapshots, pictures, guard]
+    callbacks = [metrics, ProgressBar(metrics), Finishing(checkpoints), checkpoints, snapshots, pictures, guard]
     trainer = build_trainer(config, module, run, callbacks)
     if trainer.is_global_zero:
-        absent = absent_inputs(capture, _readers(config, module))
+        readers = _readers(config, module)
+        absent = absent_inputs(capture, {who: one.requires for who, one in readers.items()})
+        absent |= absent_regions(capture, readers)
         write_record(config, run, absent)
         announce(config, run, capture, module, trainer, resumed, absent)
     if trainer.strategy.root_device.type == "cpu":
@@ -125,12 +128,12 @@ def prepare_module(
     return module
 
 
-def _readers(config: Mapping[str, Any], module: ZooModule) -> dict[str, tuple[str, ...]]:
-    """Return what model and loss terms require, by who they are."""
-    readers = {f"model {config['model']['name']}": module.model.requires}
+def _readers(config: Mapping[str, Any], module: ZooModule) -> dict[str, Model | LossTerm]:
+    """Return model and loss terms by who they are."""
+    readers: dict[str, Model | LossTerm] = {f"model {config['model']['name']}": module.model}
     for phase, terms in module.terms.items():
         place = f"{phase}/" if len(module.terms) > 1 else ""
-        readers |= {f"{TERM}{place}{key}": term.requires for key, term in terms.items()}
+        readers |= {f"{TERM}{place}{key}": term for key, term in terms.items()}
     return readers
 
 

@@ -38,6 +38,7 @@ class ZooModule(L.LightningModule):
         phases: in the order they act.
         terms: loss terms by phase and key.
         iteration: steps completed, over all sittings of the run.
+        model_finished: whether ``Model.finish`` was done for the weights as they are.
         stop_requested: set from outside (Ctrl-C) to end the run after the step in progress.
     """
 
@@ -74,7 +75,7 @@ class ZooModule(L.LightningModule):
         self.seed, self.max_steps, self.max_time = seed, max_steps, max_time
         self.record = dict(record or {})
         self.iteration = 0
-        self.stop_requested = False
+        self.stop_requested = self.model_finished = False
         self.sums: dict[str, tuple[Tensor, int]] = {}  #: running sums of what is logged; on the device, read rarely
         self.rates: dict[str, float] = {}
         self._elapsed_before, self._agreed = 0.0, (0.0, False)
@@ -160,6 +161,7 @@ class ZooModule(L.LightningModule):
             batch_idx: Lightning's, unused: it restarts with the process.
         """
         self._agree()
+        self.model_finished = False
         moment = Moment(self.iteration, self.progress)
         self.model.progress, self.model.iteration = moment.progress, moment.iteration
         # What a model draws beyond batch.meta.noise_key stays a function of the step, so that a resumed run repeats it.
@@ -280,6 +282,11 @@ class ZooModule(L.LightningModule):
         stop = self._agreed[1] if self.trainer.world_size > 1 else self.stop_requested
         return stop or self.progress >= 1.0
 
+    @property
+    def complete(self) -> bool:
+        """Whether training is over and the model finished."""
+        return self.progress >= 1.0 and (self.model_finished or type(self.model).finish is Model.finish)
+
     def _agree(self) -> None:
         """Let all processes act on the same time and the same interrupt."""
         if self.trainer.world_size == 1 or self.iteration % AGREE_EVERY:
@@ -290,9 +297,10 @@ class ZooModule(L.LightningModule):
 
     def on_train_start(self) -> None:
         """Start the clock and move terms that are modules to the device."""
-        self._started = time.monotonic()
-        if self.finished:  # resumed after its end
+        if self.finished:  # of no steps, or resumed after its end: what follows is no training
             self.trainer.should_stop = True
+        else:
+            self._started = time.monotonic()
         for by_key in self.terms.values():
             for term in by_key.values():
                 if isinstance(term, nn.Module):
@@ -337,6 +345,7 @@ class ZooModule(L.LightningModule):
             **self.record,
             "iteration": self.iteration,
             "elapsed": self._elapsed_here,
+            "complete": self.complete,
             "processes": 1 if self._trainer is None else self.trainer.world_size,
         }
 
@@ -351,6 +360,7 @@ class ZooModule(L.LightningModule):
             )
         self.iteration, self._elapsed_before = int(record["iteration"]), float(record.get("elapsed", 0.0))
         self._agreed = (self._elapsed_before, False)
+        self.model_finished = bool(record.get("complete"))
         data = None if self._trainer is None else getattr(self.trainer, "datamodule", None)
         if data is not None:
             data.start_iteration = self.iteration

@@ -9,7 +9,7 @@ import time
 import pytest
 import toy
 from toy import toys  # noqa: F401
-from whole_runs import state
+from whole_runs import equal, state
 
 from avatarzoo.batch import HeadBatch
 from avatarzoo.fit import fit
@@ -55,6 +55,50 @@ def test_an_interrupted_run_does_without_and_says_so_and_its_end_makes_up_for_it
     fit(toy.config(resume=str(run), trainer__max_steps=6))
     assert [frames for frames, _ in finished] == [6]
     assert LINE not in capsys.readouterr().out
+
+
+def test_its_failure_costs_no_step_and_resuming_makes_up_for_it(tmp_path, monkeypatch) -> None:
+    def fails(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
+        next(iter(batches))
+        raise MemoryError("no room for the grid")
+
+    monkeypatch.setattr(toy.ToyAvatar, "finish", fails)
+    with pytest.raises(MemoryError, match="no room"):
+        fit(toy.config(tmp_path / "run", trainer__max_steps=3))
+    kept = state(tmp_path / "run")
+    assert kept["avatarzoo"]["iteration"] == 3 and kept["avatarzoo"]["complete"] is False
+    monkeypatch.setattr(toy.ToyAvatar, "finish", paint)
+    run = fit(toy.config(resume=str(tmp_path / "run"), trainer__max_steps=3))
+    whole = state(run)
+    assert whole["avatarzoo"]["complete"] and whole["avatarzoo"]["iteration"] == 3
+    assert whole["avatarzoo"]["elapsed"] == kept["avatarzoo"]["elapsed"], "it is no training"
+    assert equal(kept["optimizer_states"], whole["optimizer_states"])
+    assert (whole["state_dict"]["model.mean_image"] == 7).all() and not equal(kept["state_dict"], whole["state_dict"])
+
+
+def paint(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
+    self.mean_image.fill_(frames + 1)
+
+
+def test_a_run_that_begins_at_its_end_is_finished_once(tmp_path, finished, monkeypatch) -> None:
+    """Of no steps, resumed with no step left after an interrupt, and resumed when all is done."""
+    fit(toy.config(tmp_path / "none", trainer__max_steps=0))
+    assert [frames for frames, _ in finished] == [6] and state(tmp_path / "none")["avatarzoo"]["elapsed"] == 0
+    original = toy.ToyAvatar.after_step
+
+    def after_step(self, batch, prediction, average) -> None:
+        original(self, batch, prediction, average)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=6))
+    assert state(run)["avatarzoo"]["iteration"] == 1 and len(finished) == 1
+    for _ in range(2):
+        fit(toy.config(resume=str(run), trainer__max_steps=1))
+        assert len(finished) == 2 and state(run)["avatarzoo"]["complete"]
+    monkeypatch.setattr(toy.ToyAvatar, "after_step", original)
+    fit(toy.config(resume=str(run), trainer__max_steps=2))
+    assert len(finished) == 3, "other weights, another finish"
 
 
 def test_it_is_announced_and_is_no_part_of_the_training(tmp_path, capsys, monkeypatch) -> None:

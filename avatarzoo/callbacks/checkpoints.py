@@ -22,7 +22,7 @@ class Checkpoints(L.Callback):
             every: steps between two checkpoints; 0 writes one at the end only.
         """
         self.run, self.every = run, every
-        self._saved_at = -1
+        self._saved = (-1, False)
 
     @property
     def path(self) -> Path:
@@ -50,11 +50,11 @@ class Checkpoints(L.Callback):
 
         Args:
             trainer: the trainer.
-            module: the module; nothing is written twice for one iteration.
+            module: the module; nothing is written twice for one iteration, except before and after its model is finished.
         """
-        if module.iteration == self._saved_at:
+        if (module.iteration, module.complete) == self._saved:
             return
-        self._saved_at = module.iteration
+        self._saved = (module.iteration, module.complete)
         save_whole(trainer, self.path)
 
 

@@ -6,24 +6,36 @@ from typing import Any, cast
 
 import lightning as L
 
+from avatarzoo.callbacks.checkpoints import Checkpoints
 from avatarzoo.datamodules.progress import track
 from avatarzoo.lightning import ZooModule
-from avatarzoo.models.base import Model
 
 
 class Finishing(L.Callback):
-    """Call ``Model.finish`` after the last step; it has to run after the metrics and before the last checkpoint."""
+    """Call ``Model.finish`` when a run is over, between two writings of the last checkpoint.
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any = None, batch: Any = None, batch_idx: int = 0
-    ) -> None:
+    The first of them keeps the last steps, whatever becomes of the rest. A run that begins at its end, as one of no steps
+    or one that is resumed, is finished too, unless it was already.
+    """
+
+    def __init__(self, checkpoints: Checkpoints) -> None:
+        """Set the callback up.
+
+        Args:
+            checkpoints: the callback that writes the last checkpoint; it has to run after this one.
+        """
+        self.checkpoints = checkpoints
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Finish the model if the run is over; not after an interrupt, which waits for no more than the step."""
         module = cast(ZooModule, pl_module)
-        model = module.model
-        if not trainer.should_stop or module.progress < 1.0 or type(model).finish is Model.finish:
+        if module.progress < 1.0 or module.complete:
             return
-        frames = cast(Any, trainer).datamodule.frames("train")
+        self.checkpoints.save(trainer, module)
+        model, frames = module.model, cast(Any, trainer).datamodule.frames("train")
         if trainer.is_global_zero:
             print(f"making {model.finishing} of {len(frames)} frames ...", flush=True)
         with trainer.precision_plugin.train_step_context():  # in the precision of a step
             model.finish(track(frames, f"Making {model.finishing}"), len(frames))
+        module.model_finished = True
+        self.checkpoints.save(trainer, module)

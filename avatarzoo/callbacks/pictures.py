@@ -52,9 +52,9 @@ class Pictures(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any = None, batch: Any = None, batch_idx: int = 0
     ) -> None:
-        """Draw when due."""
+        """Draw when due; what the run ends with is drawn when its model is finished."""
         module = cast(ZooModule, pl_module)
-        if self.every and module.iteration % self.every == 0:
+        if self.every and module.iteration % self.every == 0 and not trainer.should_stop:
             self._draw(trainer, module)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

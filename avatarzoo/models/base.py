@@ -40,6 +40,8 @@ class Model(nn.Module, ABC):
     #: whether some steps leave parameters without a gradient, as a warp's before it switches on; set in ``bind``. Several
     #: processes then look for such parameters in each step.
     rests: bool = False
+    #: options that do nothing on the capture bound to, since it names no regions; set in ``bind``, announced and recorded
+    without_effect: tuple[str, ...] = ()
     #: progress of the run in 0..1, set before every step; schedules inside models read it.
     progress: float = 0.0
     #: steps completed, set beside it; schedules that count steps read it.
@@ -80,7 +82,7 @@ class Model(nn.Module, ABC):
         """
 
     def finish(self, batches: Iterable[HeadBatch], frames: int) -> None:
-        """Do what is left to do once training ends, before the last checkpoint is written.
+        """Do what is left to do once training ends; the last checkpoint is written before it, and again after it.
 
         Not called when a run is interrupted: what is made here has to be something that pictures can do without.
 
