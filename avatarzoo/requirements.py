@@ -11,6 +11,8 @@ from avatarzoo.errors import DataError
 from avatarzoo.losses.base import LossTerm
 from avatarzoo.models.base import Model
 
+REGIONS = "regions"  #: what captures without named regions lack, beside optional inputs
+
 
 def check_model(model: Model, name: str, capture: Capture, data_name: str) -> None:
     """Check what a model reads; what its driver lacks is said of the driver, with those that the capture can feed.
@@ -97,6 +99,20 @@ def absent_inputs(capture: Capture, readers: Mapping[str, Iterable[str]]) -> dic
             if path.endswith("?") and not _provided(path[:-1], capture.provides):
                 absent.setdefault(path[:-1], []).append(who)
     return absent
+
+
+def absent_regions(capture: Capture, components: Mapping[str, Model | LossTerm]) -> dict[str, list[str]]:
+    """Return whose options have no effect because the capture names no regions of the surface.
+
+    Args:
+        capture: prepared.
+        components: bound, by who they are.
+
+    Returns:
+        Options in words under ``REGIONS``, to stand beside what ``absent_inputs`` returns; nothing where all have effect.
+    """
+    idle = [f"{option} of {who}" for who, one in components.items() for option in one.without_effect]
+    return {REGIONS: idle} if idle and not capture.summary.regions else {}
 
 
 def _provided(path: str, provides: Iterable[str]) -> bool:

@@ -20,6 +20,7 @@ from avatarzoo.datamodules.base import Capture
 from avatarzoo.errors import ConfigError
 from avatarzoo.lightning import ZooModule
 from avatarzoo.models.base import Model, parameter_counts
+from avatarzoo.requirements import REGIONS
 from avatarzoo.versions import versions
 
 TERM = "loss term "  #: what readers of ``absent_inputs`` that are loss terms are called
@@ -86,7 +87,7 @@ def write_record(config: Mapping[str, Any], run: Path, absent: Mapping[str, list
     Args:
         config: resolved.
         run: the folder.
-        absent: optional inputs the capture lacks, with who would read them.
+        absent: optional inputs the capture lacks, with who would read them, and options that therefore do nothing.
     """
     made_with = {**versions(), "absent_inputs": dict(absent)}
     (run / "config.yaml").write_text(stored(config), encoding="utf-8")
@@ -132,14 +133,25 @@ def announce(
     ]
     if resumed is not None:
         lines.append(f"resumes     {resumed}")
+    lines += _without(capture, absent)
+    if capture.skipped:
+        lines.append(f"skipped     {len(capture.skipped)} bad frames, first {capture.skipped[0]}")
+    print("\n".join(lines), flush=True)
+
+
+def _without(capture: Capture, absent: Mapping[str, list[str]]) -> list[str]:
+    """Return a line on each thing that the capture lacks, with what follows from it."""
+    lines = []
     for path, readers in absent.items():
+        if path == REGIONS:
+            idle = f"{', '.join(readers)} {'have' if len(readers) > 1 else 'has'} no effect"
+            lines.append(f"without     {path} of the surface, of which the capture names none: {idle}")
+            continue
         stand_in = f"; {capture.stand_ins[path]} renders a stand-in" if path in capture.stand_ins else ""
         terms = [who.removeprefix(TERM) for who in readers if who.startswith(TERM)]
         off = f"loss term{'s' if len(terms) > 1 else ''} {', '.join(terms)} stay{'s' if len(terms) == 1 else ''} 0"
         lines.append(f"without     {path}, which the capture lacks: {off if terms else 'the model does without'}{stand_in}")
-    if capture.skipped:
-        lines.append(f"skipped     {len(capture.skipped)} bad frames, first {capture.skipped[0]}")
-    print("\n".join(lines), flush=True)
+    return lines
 
 
 def backends(config: Mapping[str, Any]) -> str:

@@ -1,14 +1,20 @@
 import json
+from dataclasses import replace
 
+import fixtures
 import pytest
+import tiny_volume
 import toy
 from torch import nn
 from toy import toys  # noqa: F401
 
 from avatarzoo import registry
+from avatarzoo.build import build_model
 from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.fit import fit
-from avatarzoo.requirements import absent_inputs, check_model
+from avatarzoo.losses.geometry import TrackedMeshLoss
+from avatarzoo.losses.image import ImageLoss
+from avatarzoo.requirements import absent_inputs, absent_regions, check_model
 
 
 def test_what_the_capture_lacks_is_named_before_training(tmp_path):
@@ -77,6 +83,50 @@ def test_optional_inputs_that_are_absent_are_announced_and_recorded(tmp_path, ca
     stays = "without     view.depth, which the capture lacks: loss terms d/far, g/near stay 0; data.depth=made_up renders"
     assert stays in printed
     assert "without     texture.average, which the capture lacks: the model does without" in printed
+
+
+def test_options_without_effect_on_a_capture_without_regions_are_announced_and_recorded(tmp_path, capsys, monkeypatch):
+    def bind(self, summary):
+        original(self, summary)
+        self.without_effect = () if summary.regions else ("ray_focus",)
+
+    original = toy.ToyAvatar.bind
+    monkeypatch.setattr(toy.ToyAvatar, "bind", bind)
+    monkeypatch.setattr(toy.L2, "bind", lambda self, summary: setattr(self, "without_effect", ("region_weights",)))
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=1))
+    idle = ["ray_focus of model toy", "region_weights of loss term g/toy_l2"]
+    assert json.loads((run / "versions.json").read_text())["absent_inputs"]["regions"] == idle
+    line = f"without     regions of the surface, of which the capture names none: {', '.join(idle)} have no effect"
+    assert line in capsys.readouterr().out
+
+
+def test_terms_and_ray_focus_say_which_options_a_capture_without_regions_leaves_idle():
+    named = fixtures.summary()
+    bare = replace(named, regions={})
+    weights = {next(iter(named.regions)): 2.0}
+
+    def focused():
+        nodes = {**tiny_volume.CONFIG, "model": {**tiny_volume.CONFIG["model"], "ray_focus": weights}}
+        return build_model(nodes)
+
+    for make, options in (
+        (lambda: ImageLoss(region_weights=weights), ("region_weights",)),
+        (lambda: ImageLoss(), ()),
+        (lambda: TrackedMeshLoss(exclude=list(weights), region_weights=weights), ("exclude", "region_weights")),
+        (lambda: TrackedMeshLoss(exclude=[]), ()),
+        (focused, ("ray_focus",)),
+    ):
+        for summary, expected in ((named, ()), (bare, options)):
+            one = make()
+            one.bind(summary)
+            assert one.without_effect == expected
+    capture = toy.ToyCapture()
+    capture.prepare()
+    term = ImageLoss(region_weights=weights)
+    term.bind(bare)
+    assert absent_regions(capture, {"loss term image": term}) == {"regions": ["region_weights of loss term image"]}
+    capture.summary = named
+    assert absent_regions(capture, {"loss term image": term}) == {}
 
 
 def test_what_is_there_or_not_optional_is_not_absent():

@@ -22,6 +22,8 @@ class LossTerm(ABC):
     """
 
     requires: tuple[str, ...] = ()
+    #: options that do nothing on the capture bound to, since it names no regions; set in ``bind``, announced and recorded
+    without_effect: tuple[str, ...] = ()
 
     def bind(self, summary: CaptureSummary) -> None:  # noqa: B027 - most terms need nothing
         """Take units and masks from the capture; called once before training."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import torch
 from torch import Tensor
 
@@ -13,8 +11,6 @@ from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.losses.base import LossTerm
 from avatarzoo.losses.reduce import masked_mean, power
 from avatarzoo.registry import register
-
-log = logging.getLogger(__name__)
 
 
 @register("loss", "tracked_mesh")
@@ -49,14 +45,13 @@ class TrackedMeshLoss(LossTerm):
         topology = summary.topology
         uv = torch.zeros(len(summary.vertex_mean), 2)
         uv[topology.triangles.reshape(-1).long()] = topology.uvs[topology.uv_triangles.reshape(-1).long()]
-        for option, names in (("exclude", self.exclude), ("region_weights", list(self.region_weights))):
+        named = {"exclude": self.exclude, "region_weights": list(self.region_weights)}
+        for option, names in named.items():
             unknown = [name for name in names if name not in summary.regions]
             if unknown and summary.regions:
                 hint = did_you_mean(unknown[0], summary.regions)
                 raise ConfigError(f"loss.tracked_mesh.{option} names {unknown[0]!r}, which the capture lacks.{hint}")
-            if unknown:
-                which = " and ".join(unknown)
-                log.warning("The capture names no regions (uv_regions.png): tracked_mesh counts %s like the rest.", which)
+        self.without_effect = tuple(option for option, names in named.items() if names and not summary.regions)
         inside = torch.zeros(len(uv), dtype=torch.bool)
         for name in self.exclude:
             inside |= summary.region_at(name, uv)

@@ -54,6 +54,7 @@ class ImageLoss(LossTerm):
         self.std = summary.spread(self.unit, "loss term 'image'")
         self.masks = {name: mask for name, mask in summary.regions.items() if name in self.region_weights}
         unknown = [name for name in self.region_weights if name not in summary.regions]
+        self.without_effect = ("region_weights",) if unknown and not summary.regions else ()
         if unknown and summary.regions:
             raise ConfigError(
                 f"loss.image.region_weights names {unknown[0]!r}, but the capture has {', '.join(summary.regions)}."

@@ -84,7 +84,8 @@ class Model(nn.Module, ABC):
     def finish(self, batches: Iterable[HeadBatch], frames: int) -> None:
         """Do what is left to do once training ends; the last checkpoint is written before it, and again after it.
 
-        Not called when a run is interrupted: what is made here has to be something that pictures can do without.
+        Not called when a run is interrupted, and Ctrl-C ends it anywhere: what is made here has to be something that
+        pictures can do without. Resuming the run makes up for it.
 
         Args:
             batches: the frames of the training split, one by one, in order, one picture each; read only when iterated.

@@ -190,6 +190,7 @@ class HashBlendshapes(Avatar):
         self.warp.bind(summary)
         if self.ray_focus is not None:
             self.ray_focus.bind(summary)
+            self.without_effect = () if summary.regions else ("ray_focus",)
         self.rests = any(True for _ in self.warp.parameters())
         self.register_buffer("triangles", summary.topology.triangles.clone(), persistent=False)
         beyond = self.reach + self.margin

@@ -37,7 +37,7 @@ class RayFocus(nn.Module):
         """Look up which triangles touch which region.
 
         Args:
-            summary: of the capture; one that names no regions is drawn from evenly.
+            summary: of the capture; one that names no regions is drawn from evenly, which the run announces.
 
         Raises:
             ConfigError: a region that it does not name among others.
