@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
     """Have glibc's allocator keep freed memory for the next step; results do not change.
 
     By default it hands large blocks back as soon as they are freed, and each step of training touches its maps as fresh,
-    zeroed pages: about a fifth of a small avatar's step on a CPU. The process then keeps what its largest step took until it
-    ends. Who sets malloc's own environment variables (MALLOC_..., GLIBC_TUNABLES) has chosen, and is left alone.
+    zeroed pages: about a fifth of a small avatar's step on a CPU. The process then keeps what its largest step took until
+    it ends. Who sets malloc's own environment variables (MALLOC_..., GLIBC_TUNABLES) has chosen, and is left alone.
 
     Returns:
         Whether it was done: only where glibc is the C library and the environment says nothing else.
