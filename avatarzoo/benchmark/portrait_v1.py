@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -21,11 +23,41 @@ class Portrait(Protocol):
 
     pixels_from = "the full frame, the same for every model"
     background = (
-        "counted, and black on both sides: the truth is laid on black by the capture's matte, unless it lies on black "
-        "already; the prediction is black where the model covers nothing"
+        "counted, and black on both sides: the truth is laid on black by the capture's matte, unless all of its "
+        "pictures lie on black already (see truth); the prediction is black where the model covers nothing"
     )
     requires = ("view.foreground",)
     otherwise = WITHOUT_MATTES
+
+    def __init__(self) -> None:
+        """Know nothing of the capture yet."""
+        self.on_black: bool | None = None
+
+    def inspect(self, views: Iterable[View]) -> None:
+        """Decide, once for all pictures, whether the capture's lie on black already: most of those that can tell do.
+
+        Args:
+            views: see ``Protocol.inspect``.
+
+        Raises:
+            DataError: see ``truth``.
+        """
+        votes: list[bool] = []
+        for view in views:
+            matte = matte_of(view, "portrait-v1")
+            if laid_on_black(view):
+                self.on_black = True
+                return
+            told = (matte == 0).flatten(1).any(1)
+            votes += lies_on_black(view.image, matte).flatten()[told].tolist()  # type: ignore[arg-type]
+        self.on_black = 2 * sum(votes) > len(votes)
+
+    def describe(self) -> dict[str, str]:
+        """Return the rules in words, with how the truth came onto black."""
+        if self.on_black is None:
+            return super().describe()
+        how = "as read: the capture's pictures lie on black" if self.on_black else "the picture times its matte"
+        return super().describe() | {"truth": how}
 
     def pixels(self, tracked: Tensor, covered: Tensor) -> Tensor:
         """Return all pixels."""
@@ -41,21 +73,35 @@ class Portrait(Protocol):
             B,3,H,W float32.
 
         Raises:
-            DataError: no matte, or the capture lays its pictures over another colour than black: soft rims of a model
-                that renders over that colour would hold it, and the stored prediction cannot be brought onto black.
+            DataError: no matte; ``inspect`` was not called; or the capture lays its pictures over another colour than
+                black: soft rims of a model that renders over that colour would hold it, and the stored prediction cannot
+                be brought onto black.
         """
         image, matte = view.image, matte_of(view, "portrait-v1")
-        if view.background is not None:
-            if (view.background != 0).any():
-                colour = ", ".join(f"{value:g}" for value in view.background[0].tolist())
-                raise DataError(
-                    f"portrait-v1 compares pictures on black, and this capture lays them over the colour ({colour}). "
-                    "Score with data.background=black."
-                )
-            alone = torch.ones_like(matte[:, :, :1, :1], dtype=torch.bool)
-        else:
-            alone = lies_on_black(image, matte)  # type: ignore[arg-type]
-        return torch.where(alone, torch.where(matte > 0, image, 0.0), image * matte)  # type: ignore[arg-type, operator]
+        on_black = laid_on_black(view) or self.on_black
+        if on_black is None:
+            raise DataError("portrait-v1 has to be shown some of the capture's pictures first: call inspect(views).")
+        return torch.where(matte > 0, image, 0.0) if on_black else image * matte  # type: ignore[arg-type, operator]
+
+
+def laid_on_black(view: View) -> bool:
+    """Return whether the capture says that it laid the picture on black when it read it.
+
+    Args:
+        view: with image.
+
+    Raises:
+        DataError: it laid the picture over another colour.
+    """
+    if view.background is None:
+        return False
+    if (view.background != 0).any():
+        colour = ", ".join(f"{value:g}" for value in view.background[0].tolist())
+        raise DataError(
+            f"portrait-v1 compares pictures on black, and this capture lays them over the colour ({colour}). "
+            "Score with data.background=black."
+        )
+    return True
 
 
 def lies_on_black(image: Tensor, matte: Tensor) -> Tensor:

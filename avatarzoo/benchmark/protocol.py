@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor
 
@@ -61,6 +61,23 @@ class Protocol(ABC):
         """
         return
 
+    def inspect(self, views: Iterable[View]) -> None:
+        """Take notice of some pictures that will be scored, once and before anything is rendered.
+
+        By default a protocol with a ``truth`` of its own is asked for that of the first, so that a capture it cannot use is
+        refused in time.
+
+        Args:
+            views: spread over the split, each with its image; read only as far as they are iterated.
+
+        Raises:
+            DataError: the capture's pictures are not such that the protocol can use them.
+        """
+        if type(self).truth is not Protocol.truth:
+            for view in views:
+                self.truth(view)
+                return
+
     def choose(self, tracked: Tensor, covered: Tensor, footprint: Callable[[], Tensor]) -> Tensor:
         """Choose the pixels that count, by how finely they see the surface if need be.
 
@@ -87,8 +104,6 @@ class Protocol(ABC):
 
     def truth(self, view: View) -> Tensor:
         """Return the picture to compare with; the capture's own for most protocols.
-
-        It is also asked for once before anything is rendered.
 
         Args:
             view: of the capture, with its image.

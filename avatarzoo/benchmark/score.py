@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from avatarzoo import fitting, registry
+from avatarzoo.batch import View
 from avatarzoo.benchmark.aggregate import aggregate
 from avatarzoo.benchmark.places import places
 from avatarzoo.benchmark.predictions import checksums, write_predictions, write_truths
-from avatarzoo.benchmark.protocol import Protocol
+from avatarzoo.benchmark.protocol import Protocol, check_capture
 from avatarzoo.benchmark.record import (
     describe_data,
     describe_device,
@@ -33,6 +34,7 @@ from avatarzoo.models.base import Avatar
 from avatarzoo.requirements import check_requirements
 
 RECORD = "record.json"
+LOOKED_AT = 8  #: pictures that protocols may see before anything is rendered
 
 
 def score(
@@ -184,15 +186,18 @@ def _check_fits(loaded: Loaded, capture: Capture, name: str) -> None:
 def _check_protocols(rules: Sequence[Protocol], capture: Capture, name: str, split: str) -> None:
     """Check that the capture gives what the protocols compare with."""
     for rule in rules:
-        try:
-            check_requirements(f"protocol {rule.registered_name!r}", rule.requires, capture, name)
-        except DataError as error:
-            raise DataError(f"{error} {rule.otherwise}".strip()) from error
-    if any(type(rule).truth is not Protocol.truth for rule in rules) and capture.splits[split]:
-        view = capture.read(capture.splits[split][0]).view
-        for rule in rules:
-            if view is not None and view.image is not None:  # said of all protocols alike when it is scored
-                rule.truth(view)
+        check_capture(rule, capture, name)
+    for rule in rules:
+        rule.inspect(_first_views(capture, split))
+
+
+def _first_views(capture: Capture, split: str) -> Iterator[View]:
+    """Yield some pictures, evenly spread over a split; one without a picture is told of when it is scored."""
+    samples = capture.splits[split]
+    for sample in samples[:: -(-len(samples) // LOOKED_AT) or 1]:
+        view = capture.read(sample).view
+        if view is not None and view.image is not None:
+            yield view
 
 
 def _shape(summary: CaptureSummary) -> tuple[int, int]:

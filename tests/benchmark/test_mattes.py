@@ -60,8 +60,14 @@ def numbers(folder: Path, made: Matted, image: float, coverage: Tensor | None) -
         pillow.Stub(torch.full((count, 3, height, width), image), covers), ZooData(made, 3), folder, quiet=True
     )
     rules = [registry.build("protocol", name) for name in NAMES]
+    for rule in rules:
+        rule.inspect(views(made))
     found = score_files(made, folder, rules, quiet=True)
     return {name: summarise(found[name]) | {"regions": found[name][0].regions} for name in NAMES}
+
+
+def views(made: Matted) -> list[View]:
+    return [made.read(sample).view for sample in made.splits["test"]]
 
 
 def bytes_of(*values: float) -> np.ndarray:
@@ -131,6 +137,27 @@ def test_what_lies_on_black_is_told_by_the_pixels_off_the_matte() -> None:
     image[0, 1, :3, 7] = 0.9
     assert not lies_on_black(image, matte).item()
     assert not lies_on_black(image, torch.ones_like(matte)).item()
+
+
+def test_what_lies_on_black_is_decided_once_for_all_pictures_and_recorded(tmp_path: Path) -> None:
+    made = capture(wall=0.5)
+    seen = views(made)
+    matte = seen[0].foreground
+    dark = torch.where(matte == 0, 0.0, seen[0].image)  # one picture before an unlit wall, its rim a mixture all the same
+    seen[0].image = dark
+    rule = registry.build("protocol", "portrait-v1")
+    with pytest.raises(DataError, match=r"inspect\(views\)"):
+        rule.truth(seen[0])
+    assert "truth" not in rule.describe()
+    rule.inspect(iter(seen))
+    assert torch.equal(rule.truth(seen[0]), dark * matte) and rule.describe()["truth"].endswith("times its matte")
+    full = [View(seen[1].camera, seen[1].image, foreground=torch.ones_like(matte)) for _ in range(9)]
+    black = views(capture(wall=0.0))
+    rule.inspect([*black[:2], seen[1], *full])  # a matte of the whole frame cannot tell
+    assert torch.equal(rule.truth(black[0]), black[0].image) and rule.describe()["truth"].startswith("as read")
+    path = pillow.write_checkpoint(tmp_path / "model.ckpt")
+    record = score(path, made, ["portrait-v1"], tmp_path / "out", device="cpu", quiet=True)[0]
+    assert record["protocol"]["truth"] == "the picture times its matte"
 
 
 @pytest.mark.parametrize("name", NAMES)
