@@ -82,7 +82,7 @@ def fit(config: Mapping[str, Any]) -> Path:
     # In this order: rows are written before they are shown, the last pictures are of the finished model, and the guard lets
     # go after its last checkpoint.
     snapshots = Snapshots(run, (config.get("checkpoint") or {}).get("snapshot_minutes"))
-    callbacks = [metrics, ProgressBar(metrics), Finishing(checkpoints), checkpoints, snapshots, pictures, guard]
+    callbacks = [metrics, ProgressBar(metrics), Finishing(checkpoints, guard), checkpoints, snapshots, pictures, guard]
     trainer = build_trainer(config, module, run, callbacks)
     if trainer.is_global_zero:
         readers = _readers(config, module)
@@ -96,7 +96,7 @@ def fit(config: Mapping[str, Any]) -> Path:
     with _plain_errors():
         trainer.fit(module, datamodule=data, ckpt_path=resumed, **options)
     if trainer.is_global_zero:
-        conclude(checkpoints, pictures, guard, module)
+        conclude(checkpoints, pictures, module)
     return checkpoints.run
 
 

@@ -14,7 +14,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from avatarzoo import checkpoint
 from avatarzoo.callbacks.checkpoints import Checkpoints
-from avatarzoo.callbacks.guard import Guard
 from avatarzoo.callbacks.pictures import Pictures
 from avatarzoo.datamodules.base import Capture
 from avatarzoo.errors import ConfigError
@@ -165,19 +164,24 @@ def backends(config: Mapping[str, Any]) -> str:
     return ", ".join(found + [f"{node['name']} on {node['backend']}" for node in nodes])
 
 
-def conclude(checkpoints: Checkpoints, pictures: Pictures, guard: Guard, module: ZooModule) -> None:
+def conclude(checkpoints: Checkpoints, pictures: Pictures, module: ZooModule) -> None:
     """Print where checkpoint and pictures are and what to try next.
 
     Args:
-        checkpoints, pictures, guard: callbacks of the run.
+        checkpoints, pictures: callbacks of the run.
         module: that was trained.
     """
     lines = ["", f"run         {checkpoints.run}", f"checkpoint  {checkpoints.path} ({module.iteration:,} steps)"]
     if pictures.last is not None:
         lines.append(f"pictures    {pictures.last}")
-    if guard.interrupted:
-        if type(module.model).finish is not Model.finish and module.progress < 1.0:
-            lines.append("left out    what the model makes when a run ends; test and render go without it, perhaps slower")
+    if type(module.model).finish is not Model.finish and not module.complete:
+        lines.append(
+            "left out    what the model makes when a run ends; test and render go without it, slower where it saves "
+            "time and with slightly other pictures"
+        )
+        if module.progress >= 1.0:
+            lines.append(f"to make it  avatarzoo fit resume={checkpoints.run}")
+    if module.progress < 1.0:
         lines.append(f"to resume   avatarzoo fit resume={checkpoints.run}")
     else:
         lines.append(f"next        avatarzoo test ckpt={checkpoints.run} protocol=tracked-v1")

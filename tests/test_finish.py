@@ -101,6 +101,70 @@ def test_a_run_that_begins_at_its_end_is_finished_once(tmp_path, finished, monke
     assert len(finished) == 3, "other weights, another finish"
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("steps", [3, 0])
+def test_ctrl_c_leaves_it_out_and_the_run_ends_as_a_whole_one(tmp_path, capsys, monkeypatch, number, steps) -> None:
+    def finish(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
+        self.mean_image.fill_(7)  # half-made things are not saved
+        next(iter(batches))
+        signal.raise_signal(number)
+        raise AssertionError("Ctrl-C does not wait for what can be left out")
+
+    before = signal.getsignal(number)
+    monkeypatch.setattr(toy.ToyAvatar, "finish", finish)
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=steps))
+    assert signal.getsignal(number) is before
+    kept = state(run)
+    assert kept["avatarzoo"]["iteration"] == steps and not kept["avatarzoo"]["complete"]
+    assert not (kept["state_dict"]["model.mean_image"] == 7).any()
+    printed = capsys.readouterr().out
+    assert "Stopping after this step" not in printed and "to resume" not in printed
+    assert LINE in printed and f"to make it  avatarzoo fit resume={run}" in printed
+    assert f"next        avatarzoo test ckpt={run}" in printed
+    monkeypatch.setattr(toy.ToyAvatar, "finish", paint)
+    fit(toy.config(resume=str(run), trainer__max_steps=steps))
+    assert (state(run)["state_dict"]["model.mean_image"] == 7).all() and LINE not in capsys.readouterr().out
+
+
+def test_ctrl_c_in_the_last_step_leaves_it_out_too_and_the_run_is_no_broken_one(
+    tmp_path, finished, capsys, monkeypatch
+) -> None:
+    original = toy.ToyAvatar.after_step
+
+    def after_step(self, batch, prediction, average) -> None:
+        original(self, batch, prediction, average)
+        if self.iteration == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    run = fit(toy.config(tmp_path / "run", trainer__max_steps=3))
+    printed = capsys.readouterr().out
+    assert finished == [] and state(run)["avatarzoo"]["iteration"] == 3
+    assert LINE in printed and "to make it" in printed and "next  " in printed and "to resume" not in printed
+
+
+def test_a_second_ctrl_c_while_the_end_is_saved_aborts(tmp_path, capsys, monkeypatch) -> None:
+    from avatarzoo.callbacks import checkpoints
+
+    original = checkpoints.save_whole
+
+    def save_whole(*args) -> None:
+        original(*args)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(checkpoints, "save_whole", save_whole)
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(SystemExit):
+            fit(toy.config(tmp_path / "run", trainer__max_steps=3))
+    finally:
+        signal.signal(signal.SIGINT, before)  # Lightning ignores it from there on
+    printed = capsys.readouterr().out
+    assert "Training is over and its end is being saved" in printed and "Stopping after this step" not in printed
+    assert state(tmp_path / "run")["avatarzoo"]["iteration"] == 3
+
+
 def test_it_is_announced_and_is_no_part_of_the_training(tmp_path, capsys, monkeypatch) -> None:
     def finish(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
         assert self.mean_image.isfinite().all() and len(list(batches)) == frames
