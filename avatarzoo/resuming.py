@@ -21,6 +21,26 @@ TOLERANCE = 1e-4  #: mean difference of a statistic in units of its mean size; a
 SHOWN = 4  #: differences a message lists
 
 
+def check_resumable(content: Mapping[str, Any], path: Path) -> None:
+    """Check that a checkpoint holds more than weights: a run goes on with its optimizers as they were.
+
+    Args:
+        content: of the checkpoint.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        ConfigError: it is a snapshot, or something else without the optimizers' state.
+    """
+    if "optimizer_states" in content:
+        return
+    last = path.with_name("last.ckpt")
+    advice = f"Resume {last}" if last != path and last.is_file() else "Start a new run without resume="
+    raise ConfigError(
+        f"{path} holds weights alone, as snapshots do, and no optimizer state to go on with. {advice}; avatarzoo test and "
+        "render read it as it is."
+    )
+
+
 def check_resumed(config: Mapping[str, Any], before: Mapping[str, Any], path: Path) -> None:
     """Compare the config of a run that is resumed with the one it was started with, but for what changes no step.
 

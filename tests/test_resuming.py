@@ -4,11 +4,13 @@ import copy
 import re
 
 import pytest
+import torch
 import toy
 import yaml
 from toy import toys  # noqa: F401
 from whole_runs import state
 
+from avatarzoo import checkpoint
 from avatarzoo.build import build_capture
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError, DataError
@@ -51,6 +53,22 @@ def test_what_would_change_a_step_is_refused_with_both_values(run, changes, mess
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         fit(toy.config(resume=str(run), **changes))
     assert "last.ckpt" in str(caught.value) and "Leave it as before, or start a new run" in str(caught.value)
+
+
+def test_a_snapshot_is_refused_before_anything_is_built_or_written(run, tmp_path, monkeypatch):
+    content = state(run)
+    del content["optimizer_states"], content["lr_schedulers"]
+    snapshot = checkpoint.snapshot_path(run / "checkpoints", 1.5)
+    torch.save(content, snapshot)
+    torch.save(content, tmp_path / "alone.ckpt")
+    kept = (run / "config.yaml").read_text()
+    monkeypatch.setattr(toy.ToyCapture, "prepare", lambda self: pytest.fail("the capture was built"))
+    with pytest.raises(ConfigError, match=re.escape(f"Resume {run}/checkpoints/last.ckpt; avatarzoo test")):
+        fit(toy.config(resume=str(snapshot), trainer__max_steps=3))
+    with pytest.raises(ConfigError, match=r"alone\.ckpt holds weights alone.*Start a new run without resume="):
+        fit(toy.config(resume=str(tmp_path / "alone.ckpt"), trainer__max_steps=3))
+    assert (run / "config.yaml").read_text() == kept
+    snapshot.unlink()
 
 
 def test_several_changes_are_counted_and_phases_keep_their_order(run):
