@@ -79,7 +79,8 @@ def scored_run(folder: Path, recipe: str = "wave", seed: int = 0, mse: float = 2
     made["metrics"]["frames"] = {f"S/00{f}": values(mse + d) for f, d in enumerate((0, 4, 2))}
     records = [{**made, "protocol": {**made["protocol"], "id": name}} for name in ("tracked-v1", "rasterised-v1")]
     for camera in VIEWS.values():
-        for kind, level in (("predictions", 91 + int(mse)), ("truth", 120)):
+        truths = [(f"truth/{r['protocol']['id']}", 120) for r in records]
+        for kind, level in (("predictions", 91 + int(mse)), *truths):
             path = folder / kind / "S" / camera / "001.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (30, 40), (level, level // 2, 50)).save(path)

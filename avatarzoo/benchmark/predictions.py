@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from rich.progress import Progress
 from torch import Tensor
 
 from avatarzoo.batch import HeadBatch, Prediction
-from avatarzoo.datamodules.base import Capture, Sample, ZooData
+from avatarzoo.datamodules.base import Sample, ZooData
 from avatarzoo.errors import DataError, NonFiniteError
 from avatarzoo.models.base import Avatar
 
-PICTURES, MASKS, TRUTHS = "predictions", "coverage", "truth"
+PICTURES, MASKS = "predictions", "coverage"
 
 
 @dataclass
@@ -152,22 +151,6 @@ def read_prediction(out: Path, sample: Sample, size: tuple[int, int]) -> tuple[T
         found.append(torch.from_numpy(array))
     picture = found[0].permute(2, 0, 1)[None].float() / 255
     return picture, found[1][None, None] > 127
-
-
-def write_truths(capture: Capture, out: Path, samples: Iterable[Sample]) -> None:
-    """Write what the cameras saw, for the strips of leaderboards.
-
-    Args:
-        capture: prepared.
-        out: folder; gets truth/SEGMENT/CAMERA/FRAME.png.
-        samples: a few.
-    """
-    for sample in samples:
-        batch = capture.read(sample)
-        path = out / TRUTHS / sample.segment / sample.camera / f"{sample.frame}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture = (batch.view.image[0].clamp(0, 1) * 255).round().byte()  # type: ignore[union-attr,index]
-        Image.fromarray(picture.permute(1, 2, 0).cpu().numpy()).save(path)
 
 
 def checksums(out: Path, samples: list[Sample]) -> str:

@@ -12,8 +12,9 @@ import torch
 from avatarzoo import fitting, registry
 from avatarzoo.batch import View
 from avatarzoo.benchmark.aggregate import aggregate
+from avatarzoo.benchmark.compared import write_compared
 from avatarzoo.benchmark.places import places
-from avatarzoo.benchmark.predictions import checksums, write_predictions, write_truths
+from avatarzoo.benchmark.predictions import checksums, write_predictions
 from avatarzoo.benchmark.protocol import Protocol, check_capture
 from avatarzoo.benchmark.record import (
     describe_data,
@@ -118,7 +119,8 @@ def score(
         absent = {} if metrics["overall"]["images"] else {"psnr": f"{rule.registered_name}: {rule.nothing}"}
         records.append(make_record(rule, metrics, about_model, about_data, hashes, clock, missing | absent))
     shown = set(places(records[0])) if records else set()
-    write_truths(capture, out, [s for s in capture.splits[split] if f"{s.segment}/{s.camera}/{s.frame}" in shown])
+    few = [s for s in capture.splits[split] if f"{s.segment}/{s.camera}/{s.frame}" in shown]
+    write_compared(capture, out, few, rules)
     write_records(records, out / RECORD)
     if not quiet:
         print_records(records)

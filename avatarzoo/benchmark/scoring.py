@@ -93,15 +93,8 @@ def score_image(
         sample: which picture it is.
         nets: perceptual metrics to compute, from ``perceptual_nets``.
     """
-    view = batch.view
-    truth = (protocol.truth(view).clamp(0, 1) * 255).round() / 255  # type: ignore[arg-type]  # both sides are 8-bit
+    truth, scored = what_counts(batch, covered, tracked, protocol, summary)
     predicted = torch.where(covered, predicted, 0.0)
-    scored = protocol.select(
-        view,  # type: ignore[arg-type]
-        tracked[0],
-        covered,
-        lambda: draw_footprint(batch, summary, fixed_rasterizer()),
-    )
     parts = split_regions(scored, *tracked, summary)
     regions = {name: _region(predicted, truth, mask) for name, mask in parts.items()}
     return ImageScore(
@@ -113,6 +106,27 @@ def score_image(
         lpips={name: float(lpips_distance(predicted, truth, scored, NETS[name])) for name in nets},
         regions=regions,
     )
+
+
+def what_counts(
+    batch: HeadBatch, covered: Tensor, tracked: tuple[Tensor, Tensor], protocol: Protocol, summary: CaptureSummary
+) -> tuple[Tensor, Tensor]:
+    """Return the picture a protocol compares with, and the pixels that count.
+
+    Args:
+        batch, covered, tracked, protocol, summary: see ``score_image``.
+
+    Returns:
+        1,3,H,W float32 in 0..1, in steps of 1/255 as predictions are, and 1,1,H,W bool.
+    """
+    truth = (protocol.truth(batch.view).clamp(0, 1) * 255).round() / 255  # type: ignore[arg-type]
+    counted = protocol.select(
+        batch.view,  # type: ignore[arg-type]
+        tracked[0],
+        covered,
+        lambda: draw_footprint(batch, summary, fixed_rasterizer()),
+    )
+    return truth, counted
 
 
 def _region(predicted: Tensor, truth: Tensor, mask: Tensor) -> RegionScore:

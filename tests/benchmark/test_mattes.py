@@ -6,11 +6,14 @@ import numpy as np
 import pillow_capture as pillow
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from avatarzoo import registry
 from avatarzoo.batch import Camera, HeadBatch, View
 from avatarzoo.benchmark.aggregate import summarise
+from avatarzoo.benchmark.compared import read_counted, read_truth
+from avatarzoo.benchmark.places import places
 from avatarzoo.benchmark.portrait_v1 import lies_on_black
 from avatarzoo.benchmark.predictions import write_predictions
 from avatarzoo.benchmark.protocol import Protocol
@@ -158,6 +161,27 @@ def test_what_lies_on_black_is_decided_once_for_all_pictures_and_recorded(tmp_pa
     path = pillow.write_checkpoint(tmp_path / "model.ckpt")
     record = score(path, made, ["portrait-v1"], tmp_path / "out", device="cpu", quiet=True)[0]
     assert record["protocol"]["truth"] == "the picture times its matte"
+
+
+def test_what_errors_are_shown_of_is_written_per_protocol(tmp_path: Path) -> None:
+    made = capture(wall=0.5)
+    path = pillow.write_checkpoint(tmp_path / "model.ckpt")
+    names = [*NAMES, "tracked-v1", "rasterised-v1"]
+    record = score(path, made, names, tmp_path, device="cpu", quiet=True)[0]
+    place = places(record)[0]
+    segment, camera, frame = place.split("/")
+    view = made.read(Sample(segment, frame, camera)).view
+    seen = {name: read_truth(tmp_path, name, place) for name in names}
+    counts = {name: read_counted(tmp_path, name, place) for name in names}
+    plain = (view.image[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    on_black = (view.image[0] * view.foreground[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    assert all(np.array_equal(seen[name], plain) for name in names if name != "portrait-v1")
+    assert np.array_equal(seen["portrait-v1"], on_black) and not np.array_equal(plain, on_black)
+    assert counts["portrait-v1"].all()
+    assert np.array_equal(counts["foreground-v1"], view.foreground[0, 0].numpy() >= 0.5)
+    covered = np.asarray(Image.open(tmp_path / "coverage" / f"{place}.png")) > 127
+    assert np.array_equal(counts["rasterised-v1"], covered) and np.array_equal(counts["tracked-v1"], covered)
+    assert not covered.all() and covered.any()
 
 
 @pytest.mark.parametrize("name", NAMES)

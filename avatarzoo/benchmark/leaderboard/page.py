@@ -26,7 +26,8 @@ TEMPLATE = Path(__file__).with_name("page.html")
 #: From this mean difference of the colours on heat ends.
 WHITE = math.ceil(255 / ERROR_GAIN)
 ERRORS = (
-    f"Below each picture its error: white from {WHITE} of 255, black is equal (mean absolute difference over channels)."
+    f"Below each picture its error: white from {WHITE} of 255, black is equal (mean absolute difference over channels) "
+    "or a pixel that does not count."
 )
 WIDER = '<p class="note more" hidden>The table is wider than the window: scroll it sideways &rarr;</p>'
 
@@ -83,7 +84,7 @@ def _section(group: Group, groups: Sequence[Group], speeds: Speeds | None) -> st
 def _gallery(group: Group, truth: np.ndarray | None) -> str:
     """Lay out what the cameras saw and what each row renders of it, beneath the table so that its numbers stay together."""
     shown = [] if truth is None else [(picture(truth), "what the cameras saw")]
-    strips = [(row.label, row_strip(row, truth)) for row in group.rows]
+    strips = [(row.label, row_strip(row, group)) for row in group.rows]
     shown += [(picture(strip), label) for label, strip in strips if strip is not None]
     absent = ", ".join(label for label, strip in strips if strip is None)
     figures = "".join(f"<figure><figcaption>{escape(words)}</figcaption>{image}</figure>" for image, words in shown)

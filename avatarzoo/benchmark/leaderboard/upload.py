@@ -73,7 +73,7 @@ def _group(wandb: Any, group: Group, key: str, speeds: Speeds | None) -> dict[st
     truth = truth_strip(group)
     strips = []
     for row in group.rows:
-        strip = row_strip(row, truth)
+        strip = row_strip(row, group)
         shown = wandb.Image(strip, caption=row.label) if strip is not None else None
         strips += [shown] if shown else []
         numbers: list[float | None] = []

@@ -87,12 +87,38 @@ def test_strips_hold_the_pictures_of_the_middle_expression_and_their_errors(tmp_
     group = groups(tmp_path)[0]
     truth = truth_strip(group)
     assert truth is not None and truth.shape == (HEIGHT, 2 * round(30 * HEIGHT / 40), 3)
-    strip = row_strip(group.rows[0], truth)
+    strip = row_strip(group.rows[0], group)
     assert strip is not None and strip.shape == (2 * HEIGHT, truth.shape[1], 3)
     assert tuple(strip[0, 0]) == (100, 50, 50) and tuple(truth[0, 0]) == (120, 60, 50)
     assert row_strip(group.rows[0]).shape == truth.shape  # type: ignore[union-attr]
     shutil.rmtree(tmp_path / "c" / "predictions")
-    assert row_strip(next(r for r in group.rows if r.label == "surf"), truth) is None
+    assert row_strip(next(r for r in group.rows if r.label == "surf"), group) is None
+
+
+def test_heat_is_black_where_a_pixel_does_not_count(tmp_path: Path) -> None:
+    group = groups(tmp_path)[0]
+    row = next(r for r in group.rows if r.label == "pica_full")
+    whole = row_strip(row, group)
+    assert whole is not None and whole[HEIGHT:].any(axis=2).all()
+    for camera in ("c1", "c2"):
+        mask = np.zeros((40, 30), np.uint8)
+        mask[:20] = 255
+        path = tmp_path / "d" / "counted" / group.protocol / "S" / camera / "001.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(mask).save(path)
+    half = row_strip(row, group)
+    assert half is not None and np.array_equal(half[: 3 * HEIGHT // 2], whole[: 3 * HEIGHT // 2])
+    assert not half[3 * HEIGHT // 2 :].any()
+
+
+def test_truths_of_older_versions_are_taken_where_the_protocol_compares_with_what_the_camera_saw(tmp_path: Path) -> None:
+    scored_run(tmp_path / "a")
+    for camera in ("c1", "c2"):
+        (tmp_path / "a" / "truth" / "S" / camera).mkdir(parents=True)
+        shutil.move(tmp_path / "a/truth/tracked-v1/S" / camera / "001.png", tmp_path / "a/truth/S" / camera / "001.png")
+    tracked, rasterised = group_entries(read_entries([tmp_path / "a"])[0])
+    assert truth_strip(tracked) is not None
+    assert truth_strip(replace(rasterised, protocol="portrait-v1")) is None
 
 
 def test_curves_are_sorted_by_the_full_model_and_shared_by_all(tmp_path: Path) -> None:
