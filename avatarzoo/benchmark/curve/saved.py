@@ -63,9 +63,9 @@ def saved_of(run: Path) -> list[Saved]:
 
 
 def checkpoint_files(run: Path) -> list[Path]:
-    """Return a run's snapshots and its last checkpoint; none where the folder is no run's."""
+    """Return a run's snapshots and its last checkpoint, no other files; none where the folder is no run's."""
     folder = run / "checkpoints"
-    return [*sorted(folder.glob("snapshot_*.ckpt")), *(p for p in [folder / "last.ckpt"] if p.is_file())]
+    return [*checkpoint.snapshots(folder), *(p for p in [folder / "last.ckpt"] if p.is_file())]
 
 
 def find_runs(paths: Sequence[str | Path]) -> list[Path]:
@@ -84,7 +84,16 @@ def find_runs(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if path.is_file():
             raise ConfigError(f"{path} is a file; curve takes folders of runs, such as runs/pica_full/DATE-TIME.")
-        runs = [path] if checkpoint_files(path) else sorted({f.parent.parent for f in path.rglob("checkpoints/*.ckpt")})
-        for run in runs or [checkpoint.find(path)]:  # which says what is wrong
+        if not path.exists():
+            checkpoint.find(path)  # which says what there is instead
+        below = sorted({file.parent.parent for file in path.rglob("checkpoints/*.ckpt")})
+        runs = [run for run in ([path] if checkpoint_files(path) else below) if checkpoint_files(run)]
+        if not runs:
+            others = f" (in {below[0]} are others, which nothing says the minutes of)" if below else ""
+            raise ConfigError(
+                f"{path} holds no checkpoints/last.ckpt and no checkpoints/snapshot_MMMMM.MM.ckpt{others}: the run saved "
+                "nothing yet, or this is not a folder of runs."
+            )
+        for run in runs:
             found.setdefault(run.resolve(), run)
     return list(found.values())
