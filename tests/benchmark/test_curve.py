@@ -18,7 +18,7 @@ from rich.console import Console
 from avatarzoo import checkpoint
 from avatarzoo.benchmark import score as scores
 from avatarzoo.benchmark.curve import scored as scoring
-from avatarzoo.benchmark.curve.draw import draw_lines
+from avatarzoo.benchmark.curve.draw import draw_lines, label_of
 from avatarzoo.benchmark.curve.lines import Line, lines_of
 from avatarzoo.benchmark.curve.make import curve
 from avatarzoo.benchmark.curve.options import curve_words
@@ -123,9 +123,10 @@ def test_seeds_are_one_line_and_an_untrained_run_is_a_level(tmp_path: Path) -> N
         for saved in saved_of(run)
     ]
     lines = {line.label: line for line in lines_of(found)}
-    assert set(lines) == {"static_texture", "floor", "bare"} and len(lines["static_texture"].seeds) == 2
+    assert set(lines) == {"static_texture", "floor", "bare"} and len(lines["static_texture"].runs) == 2
+    assert lines["static_texture"].seeds == {0, 1}
     assert [line.untrained for line in lines.values()] == [name == "floor" for name in lines]
-    assert np.allclose(lines["static_texture"].mean(), lines["static_texture"].seeds[0])
+    assert np.allclose(lines["static_texture"].mean(), lines["static_texture"].runs[0])
     assert [line.final()[0][1] for line in lines.values()] == sorted(
         (v.final()[0][1] for v in lines.values()), reverse=True
     )
@@ -135,7 +136,7 @@ def test_seeds_are_one_line_and_an_untrained_run_is_a_level(tmp_path: Path) -> N
 def test_the_mean_is_over_all_seeds_interpolated_where_all_of_them_ran() -> None:
     line = Line("a", [[(1.0, 10.0), (2.0, 20.0), (3.0, 40.0)], [(1.5, 11.0), (2.5, 21.0)]])
     assert line.mean() == [(1.5, 13.0), (2.0, 18.0), (2.5, 25.5)]
-    assert Line("b", [[(1.0, 10.0)], [(1.2, 12.0)]]).mean() == [pytest.approx((1.1, 11.0))]
+    assert Line("b", [[(1.0, 10.0)], [(1.2, 12.0)]]).mean() == []
     assert Line("c", [[(1.0, 10.0)]]).mean() == [(1.0, 10.0)]
 
 
@@ -266,6 +267,45 @@ def test_no_number_is_an_error_that_says_why(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"last": (60.0, 5, 0.5)})
     with pytest.raises(DataError, match="more finely than training"):
         drawn([run], protocol="closeup-v1")
+
+
+def test_runs_that_share_no_minute_are_drawn_without_a_mean() -> None:
+    early, late = [(1.0, 20.0), (1.5, 22.0)], [(3.0, 28.0), (4.0, 30.0)]
+    apart = draw_lines([Line("a", [early, late], {0, 1})], "x")
+    alone = draw_lines([Line("a", [early, late[1:]], {0, 1})], "x")
+    blue = [(np.asarray(p).astype(int)[..., 2] > 150) & (np.asarray(p)[..., 0] < 90) for p in (apart, alone)]
+    between = slice(64 + 496 * 17 // 40, 64 + 496 * 28 // 40)  # minutes 1.7 to 2.8
+    assert not blue[0][30:320, between].any() and not blue[1][30:320, between].any()
+    assert blue[0][30:320, 64 : 64 + 496 * 16 // 40].any() and blue[0][30:320, 64 + 496 * 29 // 40 : 564].any()
+    assert label_of(Line("a", [early, late], {0, 1})) == "a (2 seeds, no minute in common)"
+
+
+def test_the_legend_counts_seeds_and_runs_where_two_share_one(tmp_path: Path) -> None:
+    for name, seed in (("a", 3), ("b", 3)):
+        write_run(tmp_path / name, {"last": (60.0, 5, 1.0)}, seed=seed)
+    drawn([tmp_path])
+    found = [
+        Scored(s, read_records(s.run / "curve/last/record.json")[0]) for r in find_runs([tmp_path]) for s in saved_of(r)
+    ]
+    (line,) = lines_of(found)
+    assert (len(line.runs), line.seeds) == (2, {3}) and label_of(line) == "static_texture (2 runs)"
+    assert label_of(Line("a", line.runs, {0, 1})) == "a (2 seeds)" and label_of(Line("a", line.runs[:1], {0})) == "a"
+    floors = Line("floor", [[(0.0, 20.0)], [(0.0, 30.0)]], {0, 1}, untrained=True)
+    assert label_of(floors) == "floor (2 seeds, untrained)"
+
+
+def test_files_of_other_names_are_no_runs_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    pillow.write_checkpoint(folder / "best.ckpt")
+    pillow.write_checkpoint(folder / "snapshot_best.ckpt")
+    for path in (tmp_path, tmp_path / "run"):
+        with pytest.raises(ConfigError, match=r"holds no checkpoints/last\.ckpt .*in .*run are others"):
+            drawn([path])
+    run = write_run(tmp_path / "whole", {"last": (60.0, 5, 1.0)})
+    with pytest.raises(ConfigError, match="holds no checkpoints/last"):
+        drawn([run / "checkpoints"])
+    assert find_runs([tmp_path]) == [run]
 
 
 def test_curves_and_levels_are_where_the_axes_say() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from PIL import Image, ImageColor
@@ -13,7 +14,9 @@ LONGEST = 60  #: characters of a label
 
 
 def draw_lines(lines: Sequence[Line], what: str) -> Image.Image:
-    """Draw lines over minutes: the mean of the seeds, each seed thin beneath it; a dashed level for untrained runs.
+    """Draw lines over minutes: the mean of the runs, each run thin beneath it; a dashed level for untrained runs.
+
+    Where the runs of a line share no minute there is no mean, and they are drawn alone.
 
     Args:
         lines: at least one, each with a point.
@@ -22,11 +25,11 @@ def draw_lines(lines: Sequence[Line], what: str) -> Image.Image:
     Returns:
         RGB.
     """
-    points = [p for line in lines for seed in line.seeds for p in seed]
-    trained = [x for line in lines if not line.untrained for seed in line.seeds for x, _ in seed]
+    points = [p for line in lines for run in line.runs for p in run]
+    trained = [x for line in lines if not line.untrained for run in line.runs for x, _ in run]
     _, end, x_step = nice_range(0.0, max(trained, default=0.0) or 1.0)
     low, high, y_step = nice_range(min(y for _, y in points), max(y for _, y in points))
-    labels = [_label(line) for line in lines]
+    labels = [label_of(line) for line in lines]
     right = 50 + max(text_width(label) for label in labels)
     height = max(SIZE[1], TOP + BOTTOM + 18 * len(lines))
     plot = Plot((0.0, end), (low, high), (SIZE[0] - 200 + right, height), right)
@@ -36,19 +39,23 @@ def draw_lines(lines: Sequence[Line], what: str) -> Image.Image:
         colour = COLOURS[index % len(COLOURS)]
         mean = line.mean()
         if line.untrained:
-            plot.level(mean[-1][1], colour)
+            plot.level(statistics.fmean(y for _, y in line.final()), colour)
         else:
-            for seed in line.seeds if len(line.seeds) > 1 else ():
-                plot.curve(seed, _pale(colour), width=0.8, dots=len(seed) == 1)
-            plot.curve(mean, colour)
+            beneath = line.runs if mean and len(line.runs) > 1 else []
+            for run in beneath:
+                plot.curve(run, _pale(colour), width=0.8, dots=len(run) == 1)
+            for points in [mean] if mean else line.runs:
+                plot.curve(points, colour)
         plot.legend(index, label, colour, dashed=line.untrained)
     return plot.picture()
 
 
-def _label(line: Line) -> str:
+def label_of(line: Line) -> str:
+    """Return what the legend says of a line."""
     name = line.label if len(line.label) <= LONGEST else f"{line.label[: LONGEST - 3]}..."
-    told = [f"{len(line.seeds)} seeds"] if len(line.seeds) > 1 else []
-    told += ["untrained"] if line.untrained else []
+    count = len(line.runs)
+    told = [f"{count} {'seeds' if len(line.seeds) == count else 'runs'}"] if count > 1 else []
+    told += ["untrained"] if line.untrained else [] if line.mean() else ["no minute in common"]
     return f"{name} ({', '.join(told)})" if told else name
 
 

@@ -1,4 +1,4 @@
-"""From scored checkpoints to the lines of a chart: one per recipe, its seeds together."""
+"""From scored checkpoints to the lines of a chart: one per recipe, its runs together."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ class Line:
 
     Attributes:
         label: unique on the chart.
-        seeds: points (minutes, PSNR) of each run, by minutes.
+        runs: points (minutes, PSNR) of each run, by minutes.
+        seeds: those of the runs, each once: two runs may share one.
         untrained: the runs have one point each, of 0 steps: a level to compare with.
     """
 
     label: str
-    seeds: list[list[Point]] = field(default_factory=list)
+    runs: list[list[Point]] = field(default_factory=list)
+    seeds: set[int] = field(default_factory=set)
     untrained: bool = False
 
     def mean(self) -> list[Point]:
-        """Return the mean over seeds at every minute some seed was scored at, where all of them have begun and none ended.
+        """Return the mean over runs at every minute some run was scored at, where all of them have begun and none ended.
 
-        Between two points of a seed it is interpolated linearly.
+        Between two points of a run it is interpolated linearly. Runs that share no minute have no mean; the list is empty.
         """
-        if len(self.seeds) == 1:
-            return self.seeds[0]
-        first, last = max(points[0][0] for points in self.seeds), min(points[-1][0] for points in self.seeds)
-        times = sorted({x for points in self.seeds for x, _ in points if first <= x <= last})
-        if not times:  # runs of one point each, a few seconds apart
-            return [tuple(statistics.fmean(values) for values in zip(*self.final(), strict=True))]  # type: ignore[list-item]
-        return [(x, statistics.fmean(value_at(points, x) for points in self.seeds)) for x in times]
+        if len(self.runs) == 1:
+            return self.runs[0]
+        first, last = max(points[0][0] for points in self.runs), min(points[-1][0] for points in self.runs)
+        times = sorted({x for points in self.runs for x, _ in points if first <= x <= last})
+        return [(x, statistics.fmean(value_at(points, x) for points in self.runs)) for x in times]
 
     def final(self) -> list[Point]:
-        """Return the last point of each seed."""
-        return [points[-1] for points in self.seeds]
+        """Return the last point of each run."""
+        return [points[-1] for points in self.runs]
 
 
 def value_at(points: Sequence[Point], x: float) -> float:
@@ -83,7 +83,8 @@ def lines_of(scored: Sequence[Scored]) -> list[Line]:
         rows.setdefault(key, Row(name)).entries.append(Entry(record))
         points = [(s.saved.minutes, value) for s in many if (value := number_at(s.record, PSNR)) is not None]
         line = lines.setdefault(key, Line(name, untrained=True))
-        line.seeds += [points] if points else []
+        line.runs += [points] if points else []
+        line.seeds |= {int(record["config"].get("seed", 0))} if points else set()
         line.untrained &= len(many) == 1 and many[0].saved.steps == 0
     for kind in {key[2:] for key in rows}:  # what runs see is said of all lines below
         tell_apart([row for key, row in rows.items() if key[2:] == kind])
@@ -91,7 +92,7 @@ def lines_of(scored: Sequence[Scored]) -> list[Line]:
     for key, line in lines.items():
         told = ", ".join(f"{what} {value}" for what, value in seen_by(rows[key].first).items() if what in differing)
         line.label = f"{rows[key].label}, {told}" if told else rows[key].label
-    kept = [line for line in lines.values() if line.seeds]
+    kept = [line for line in lines.values() if line.runs]
     return sorted(kept, key=lambda line: -statistics.fmean(y for _, y in line.final()))
 
 
