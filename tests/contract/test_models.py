@@ -121,18 +121,25 @@ def test_a_step_in_bf16_is_a_step_in_float32_up_to_rounding(avatar: str) -> None
         assert torch.isfinite(loss) and all(torch.isfinite(g).all() for g in gradients)
         torch.optim.SGD(model.parameters(), lr=1e-3).step()
         with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-            drawn = model.eval().render(batch)
-        found[mixed] = (prediction, drawn, gradients)
+            picture = model.eval().render(batch)
+        found[mixed] = (prediction, picture, gradients)
     for exact, rounded in zip(found[False][:2], found[True][:2], strict=True):
-        assert (exact.coverage.bool() == rounded.coverage.bool()).float().mean() > 0.99
-        assert (exact.image - rounded.image.float()).abs().mean() < 0.005
+        seen = drawn(exact), drawn(rounded)
+        both = seen[0] & seen[1]
+        assert both.sum() > 100 and both.sum() > 0.99 * (seen[0] | seen[1]).sum()
+        assert (exact.image - rounded.image.float()).abs().mean(1, keepdim=True)[both].mean() < 0.002
         if exact.depth is not None:
-            both = (exact.depth > 0) & (rounded.depth > 0)
             assert (exact.depth - rounded.depth)[both].abs().mean() < 0.3  # mm
     for exact, rounded in zip(found[False][2], found[True][2], strict=True):
         assert exact.dtype == rounded.dtype == torch.float32
     whole = [torch.cat([g.flatten() for g in found[mixed][2]]) for mixed in (False, True)]
     assert torch.cosine_similarity(*whole, dim=0) > 0.98
+
+
+def drawn(prediction: Prediction) -> torch.Tensor:
+    """Return where something is seen: covered, and of a volume's rays those that meet half of what there is to meet."""
+    covered = prediction.coverage.bool()
+    return covered if prediction.alpha is None else covered & (prediction.alpha >= 0.5)
 
 
 def test_predict_is_a_function_of_its_batch(name: str) -> None:
