@@ -53,6 +53,9 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
         alpha = alpha.index_copy(0, rows, found.alpha[:, None])
         depth[rows, 0] = (found.distance * some.depth_scale).detach()
         extras |= more
+    else:
+        nothing = _nothing(model)
+        image, alpha = image + nothing, alpha + nothing
 
     def picture(values: Tensor) -> Tensor:
         return values.reshape(images, height, width, -1).permute(0, 3, 1, 2)
@@ -60,6 +63,15 @@ def train_rays(model: HashBlendshapes, batch: HeadBatch) -> Prediction:
     rendered = picture(covered)
     colour = _before(batch, picture(image), picture(alpha), rendered)
     return Prediction(image=colour, coverage=rendered, depth=picture(depth), alpha=picture(alpha), extras=extras)
+
+
+def _nothing(model: HashBlendshapes) -> Tensor | float:
+    """Return 0 with a gradient of 0 for all that rays see: where none meets anything, there is no other to step by.
+
+    Several processes wait for gradients of the same parameters, whichever of them draws such rays.
+    """
+    seen = (p for part in (model.blendshapes, model.field) for p in part.parameters() if p.requires_grad)
+    return 0.0 * sum(p.flatten()[0] for p in seen)
 
 
 def _before(batch: HeadBatch, image: Tensor, alpha: Tensor, where: Tensor) -> Tensor:

@@ -99,6 +99,25 @@ def test_a_warped_step_has_the_same_gradients_fused_or_step_by_step() -> None:
         torch.testing.assert_close(fast, slow, rtol=1e-3, atol=1e-3 * float(slow.abs().max()))
 
 
+@pytest.mark.parametrize("expression", ["unet", "static"])
+def test_rays_that_all_miss_leave_every_parameter_a_gradient_of_nothing(expression: str) -> None:
+    """As a process's pictures may, beside another's that show the head: both step by gradients of the same parameters."""
+    own = batch()
+    own.view.camera.t[:, 2] -= 5000.0  # the head is behind the camera
+    model = build(model__expression=expression, model__blendshapes=1 if expression == "static" else 5).train()
+    prediction = model.predict(own, "fit", {})
+    assert prediction.image.abs().max() == 0 == prediction.alpha.abs().max() and (prediction.depth == 0).all()
+    assert prediction.coverage.sum() == 1000
+    (prediction.image - own.view.image).square().mean().backward()
+    seen = dict(model.named_parameters())
+    assert len(seen) > 5 and all(p.grad is not None and (p.grad == 0).all() for p in seen.values())
+    model.zero_grad()
+    model.predict(batch(), "fit", {}).image.sum().backward()
+    assert all(p.grad is not None for p in seen.values()), "the same ones that a picture of the head reaches"
+    own.view.background = torch.ones(2, 3)
+    assert (model.predict(own, "fit", {}).image * prediction.coverage == prediction.coverage).all()
+
+
 def test_a_background_stands_behind_rays_and_pictures() -> None:
     model, own = build(), batch()
     own.view.background = torch.tensor([[1.0, 0.5, 0.0], [0.0, 0.0, 1.0]])
