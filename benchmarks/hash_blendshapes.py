@@ -108,7 +108,7 @@ def load(args: argparse.Namespace, device: torch.device) -> tuple[HashBlendshape
     model = build_model(resolved, capture.summary).to(device).eval()
     with torch.no_grad():
         model.field.out.weight[0] = 0
-    frames = ZooData(capture).frames("train")
+    frames = ZooData(capture).frames("train", model.finishing_frames)
     model.finish(frames, len(frames))
     test = capture.read(capture.splits["test"][0]).to(device)
     print(f"test expressions lose outside the union grid: {lost_outside(model, test)}")

@@ -208,17 +208,21 @@ class ZooData(L.LightningDataModule):
         places = [(i, 0) for i in range(len(reader))]
         return self._loader(reader, [places[i : i + size] for i in range(0, len(places), size)])
 
-    def frames(self, split: str) -> DataLoader:
+    def frames(self, split: str, at_most: int | None = None) -> DataLoader:
         """Return a finite loader over the frames of a split, in order: of several pictures of one, the first.
 
         Args:
             split: "train", "val" or "test".
+            at_most: read no more than this many, evenly spread; None reads all.
         """
         reader = _Reader(self.capture, split)
         first: dict[tuple[str, str], int] = {}
         for place, sample in enumerate(reader.samples):
             first.setdefault((sample.segment, sample.frame), place)
-        return self._loader(reader, [[(place, 0)] for place in first.values()])
+        places = list(first.values())
+        if at_most is not None and at_most < len(places):
+            places = [places[(2 * i + 1) * len(places) // (2 * at_most)] for i in range(at_most)]
+        return self._loader(reader, [[(place, 0)] for place in places])
 
     def _loader(self, reader: _Reader, batches: Any) -> DataLoader:
         return DataLoader(

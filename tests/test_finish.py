@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import signal
 import time
 
@@ -12,6 +13,7 @@ from toy import toys  # noqa: F401
 from whole_runs import equal, state
 
 from avatarzoo.batch import HeadBatch
+from avatarzoo.datamodules.base import ZooData
 from avatarzoo.fit import fit
 
 LINE = "left out    what the model makes when a run ends"
@@ -34,6 +36,35 @@ def test_it_sees_each_frame_once_though_two_cameras_do(tmp_path, finished, capsy
     fit(toy.config(tmp_path / "run", trainer__max_steps=3))
     assert finished == [(6, [(1, frame, 0) for frame in range(6)])]
     assert LINE not in capsys.readouterr().out
+
+
+def test_frames_that_it_does_not_ask_for_are_not_read(tmp_path, monkeypatch) -> None:
+    read, original = [], toy.ToyCapture.read
+
+    def reads(self, sample, noise_key=0) -> HeadBatch:
+        read.append((sample.frame, sample.camera))
+        return original(self, sample, noise_key)
+
+    def finish(self: toy.ToyAvatar, batches: list[HeadBatch], frames: int) -> None:
+        read.clear()  # of the training
+        assert [int(batch.meta.frame[0]) for batch in batches] == [0, 2, 3, 5] and frames == 4
+
+    monkeypatch.setattr(toy.ToyCapture, "read", reads)
+    monkeypatch.setattr(toy.ToyAvatar, "finish", finish)
+    monkeypatch.setattr(toy.ToyAvatar, "finishing_frames", 4)
+    fit(toy.config(tmp_path / "run", trainer__max_steps=0))
+    assert read == [(f"00{frame}", "left") for frame in (0, 2, 3, 5)]
+
+
+@pytest.mark.parametrize(("at_most", "count"), [(None, 399), (1, 1), (200, 200), (398, 398), (399, 399), (1000, 399)])
+def test_the_frames_are_spread_evenly_and_as_many_as_asked_for(at_most, count) -> None:
+    capture = toy.ToyCapture(frames=399)
+    places = [place for ((place, _),) in ZooData(capture).frames("train", at_most).batch_sampler]
+    frames = [int(capture.splits["train"][place].frame) for place in places]
+    assert len(frames) == count and {capture.splits["train"][place].camera for place in places} == {"left"}
+    apart = [b - a for a, b in itertools.pairwise(frames)]
+    assert all(0 < gap <= -(-399 // count) for gap in apart)
+    assert frames[0] <= 399 / count / 2 and 398 - frames[-1] <= 399 / count / 2
 
 
 def test_an_interrupted_run_does_without_and_says_so_and_its_end_makes_up_for_it(

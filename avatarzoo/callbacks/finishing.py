@@ -37,7 +37,8 @@ class Finishing(L.Callback):
         together = trainer.strategy.reduce_boolean_decision  # or one process would wait for others that left
         if not together(not self.guard.interrupted):
             return
-        model, frames = module.model, cast(Any, trainer).datamodule.frames("train")
+        model = module.model
+        frames = cast(Any, trainer).datamodule.frames("train", model.finishing_frames)
         if trainer.is_global_zero:
             print(f"making {model.finishing} of {len(frames)} frames ... (Ctrl-C leaves it out)", flush=True)
 

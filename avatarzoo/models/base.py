@@ -35,6 +35,8 @@ class Model(nn.Module, ABC):
     test_inputs: str = "none"
     #: what ``finish`` makes, e.g. "the union grid"; shown while it is made
     finishing: str = "the last of the model"
+    #: how many training frames ``finish`` asks for, evenly spread; None asks for all. Others are not read.
+    finishing_frames: int | None = None
     #: what was optimised on test pictures, for records; set by ``avatarzoo.fitting``.
     test_time_fitting: str = "none"
     #: whether some steps leave parameters without a gradient, as a warp's before it switches on; set in ``bind``. Several

@@ -131,13 +131,15 @@ class HashBlendshapes(Avatar):
             chunk: rays rendered at once: what memory grows with.
         """
         super().__init__()
-        if not (min(rays, fine, chunk) >= 1 and coarse >= 2 and reach_mm > 0 and step_mm > 0):
-            raise ConfigError("model: rays, fine, chunk, reach_mm and step_mm are above 0, and coarse is 2 or more.")
+        if not (min(rays, fine, chunk, union_frames) >= 1 and coarse >= 2 and reach_mm > 0 and step_mm > 0):
+            raise ConfigError(
+                "model: rays, fine, chunk, union_frames, reach_mm and step_mm are above 0, and coarse is 2 or more."
+            )
         self.fused, self.behind = fused, behind_mm
         self.anchor_count, self.anchor_density = anchors, anchor_density
         self.box_mm, self.box_spacings, self.reach = box_mm, box_spacings, reach_mm
         self.rays, self.coarse, self.fine, self.keep_coarse = rays, coarse, fine, keep_coarse
-        self.shell_cell, self.union_resolution, self.union_frames = shell_cell_mm, union_resolution, union_frames
+        self.shell_cell, self.union_resolution, self.finishing_frames = shell_cell_mm, union_resolution, union_frames
         self.union_threshold, self.margin = union_threshold, margin_mm
         self.step, self.early_stop, self.chunk = step_mm, early_stop, chunk
         self.ray_focus = RayFocus(ray_focus) if ray_focus else None
@@ -283,11 +285,11 @@ class HashBlendshapes(Avatar):
         """Make the union occupancy grid of training frames, without the warp.
 
         Args:
-            batches: of the training split, one picture of each frame.
+            batches: of the training split, one picture of each frame; all are taken.
             frames: how many there are.
         """
         from avatarzoo.models.hash_blendshapes.union import union_of
 
-        union = union_of(self, batches, max(1, frames // self.union_frames))
+        union = union_of(self, batches)
         self.union_bits.copy_(pack(union.occupied))
         self.union_ready.fill_(True)

@@ -17,7 +17,7 @@ POINTS = 65536  #: evaluated at once
 
 
 @torch.no_grad()
-def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch], every: int = 1) -> OccupancyGrid:
+def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch]) -> OccupancyGrid:
     """Mark the cells in which some training frame has density, without the warp, and grow the marks by a cell.
 
     Each cell is tried at one point per frame, at its centre plus a jitter that differs from frame to frame.
@@ -25,7 +25,6 @@ def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch], every: int = 
     Args:
         model: bound.
         batches: training pictures; of several pictures of one frame the first counts.
-        every: take each so manieth frame.
 
     Source: supplement D; the grid, the threshold and the growth are reconstructed.
     """
@@ -39,8 +38,6 @@ def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch], every: int = 
             if key in seen:
                 continue
             seen.add(key)
-            if (len(seen) - 1) % every:
-                continue
             one = batch._map(lambda t, i=place: t[i : i + 1])
             scene = model.scene(one)
             open_cells = (model.shell(scene, model.union_resolution).occupied & ~union.occupied).flatten().nonzero()[:, 0]

@@ -47,7 +47,7 @@ def test_the_union_grid_keeps_the_picture_and_says_what_it_loses() -> None:
         model.field.out.weight[0], model.field.out.bias[0] = 0.0, -1.0
     model.field.surface_prior, model.field.surface_width = 12.0, 6.0
     before = model.render(batch())
-    assert not bool(model.union_ready)
+    assert not bool(model.union_ready) and model.finishing_frames == 2
     model.finish([fx.sample(0, 0), fx.sample(0, 1), fx.sample(2, 0)], 3)
     assert bool(model.union_ready)
     union, shell = model.union(), model.shell(model.scene(batch()), 48)
@@ -170,5 +170,6 @@ def test_view_directions_are_seen_in_the_head_s_frame_or_the_nearest_anchor_s(fu
 
 
 def test_one_value_per_option_is_refused_where_it_cannot_work() -> None:
-    with pytest.raises(ConfigError, match="coarse is 2 or more"):
-        build(model__coarse=1)
+    for option in ({"model__coarse": 1}, {"model__union_frames": 0}):
+        with pytest.raises(ConfigError, match="coarse is 2 or more"):
+            build(**option)
