@@ -52,7 +52,7 @@ def fit(config: Mapping[str, Any]) -> Path:
     _quiet()
     check_trainer(config)
     resumed = checkpoint.find(config["resume"]) if config.get("resume") else None
-    before = None
+    before: dict[str, Any] | None = None
     if resumed is not None:
         content = checkpoint.read(resumed)
         check_resumable(content, resumed)
