@@ -12,6 +12,7 @@ import numpy as np
 
 from avatarzoo.benchmark.leaderboard.columns import Speeds, columns
 from avatarzoo.benchmark.leaderboard.curve import draw_curves
+from avatarzoo.benchmark.leaderboard.floor import SIGN, floor_line, floor_of, is_below
 from avatarzoo.benchmark.leaderboard.rows import Failure, Group
 from avatarzoo.benchmark.leaderboard.strips import row_strip, truth_strip
 from avatarzoo.benchmark.leaderboard.text import failures_in_words
@@ -50,7 +51,7 @@ def upload(
     try:
         for index, group in enumerate(groups):
             key = f"{index + 1}_{group.capture}_{group.protocol}_{group.test_inputs}".replace(" ", "_")
-            run.log(_group(wandb, group, key, speeds))
+            run.log(_group(wandb, group, groups, key, speeds))
         if failures:
             run.summary["failed"] = failures_in_words(failures)
         records = [e.record for g in groups for row in g.rows for e in row.entries]
@@ -65,13 +66,14 @@ def upload(
     return where
 
 
-def _group(wandb: Any, group: Group, key: str, speeds: Speeds | None) -> dict[str, Any]:
+def _group(wandb: Any, group: Group, groups: Sequence[Group], key: str, speeds: Speeds | None) -> dict[str, Any]:
     heads = columns(group, speeds)
     names = [name for c in heads for name in (c.head, f"{c.head} spread")]
     table = wandb.Table(columns=["row", "recipe", "seeds", "pictures", *names])
     logged: dict[str, Any] = {}
     truth = truth_strip(group)
     strips = []
+    floor = floor_of(group, groups)
     for row in group.rows:
         strip = row_strip(row, group)
         shown = wandb.Image(strip, caption=row.label) if strip is not None else None
@@ -80,8 +82,11 @@ def _group(wandb: Any, group: Group, key: str, speeds: Speeds | None) -> dict[st
         for column in heads:
             value = column.value(row)
             numbers += [None, None] if value is None else [value.mean, value.spread]
-        table.add_data(row.label, row.recipe, " ".join(map(str, row.seeds)), shown, *numbers)
+        label = f"{row.label} {SIGN}" if is_below(row, floor) else row.label
+        table.add_data(label, row.recipe, " ".join(map(str, row.seeds)), shown, *numbers)
     logged[f"{key}/table"] = table
+    if floor is not None:
+        logged[f"{key}/floor"] = floor_line(group, groups)
     if truth is not None:
         logged[f"{key}/truth"] = wandb.Image(truth, caption="what the cameras saw")
     if strips:

@@ -7,13 +7,15 @@ import struct
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from benchmark_record import scored_run
 from PIL import Image
 
 from avatarzoo.benchmark.leaderboard.options import leaderboard_words
-from avatarzoo.benchmark.leaderboard.upload import upload
+from avatarzoo.benchmark.leaderboard.rows import group_entries, read_entries
+from avatarzoo.benchmark.leaderboard.upload import _group, upload
 from avatarzoo.errors import ConfigError
 
 
@@ -48,6 +50,22 @@ def test_an_offline_run_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     while "records" not in artifacts(log) and time.monotonic() < patience:
         time.sleep(0.2)
     assert "records" in artifacts(log)
+
+
+def test_the_floor_stands_beside_a_table_and_marks_the_rows_below_it(tmp_path: Path) -> None:
+    scored_run(tmp_path / "a", "wave", mse=20.0)
+    scored_run(tmp_path / "b", "surf", mse=10.0)
+    scored_run(tmp_path / "c", "floor", mse=15.0, model="static_texture", test_inputs="tracked mesh")
+    found = group_entries(read_entries([tmp_path])[0])
+    above = next(g for g in found if g.protocol == "tracked-v1" and g.test_inputs == "pictures")
+    alone = next(g for g in found if g.protocol == "tracked-v1" and g.test_inputs == "tracked mesh")
+    rows: list[str] = []
+    table = SimpleNamespace(add_data=lambda *cells: rows.append(cells[0]))
+    wandb = SimpleNamespace(Table=lambda columns: table, Image=lambda array, caption: caption)
+    logged = _group(wandb, above, found, "1", None)
+    assert logged["1/floor"] == "floor (static_texture, sees the tracked mesh): 36.37 dB; ↓ below the floor"
+    assert rows == ["surf", "wave ↓"]
+    assert "2/floor" not in _group(wandb, alone, found, "2", None)
 
 
 def log_records(file: Path) -> Iterator[bytes]:
