@@ -31,7 +31,7 @@ from avatarzoo.checkpoint import Loaded, load
 from avatarzoo.config import override
 from avatarzoo.datamodules.base import Capture, ZooData
 from avatarzoo.errors import ConfigError, DataError
-from avatarzoo.models.base import Avatar
+from avatarzoo.models.base import Avatar, Model
 from avatarzoo.requirements import check_requirements
 
 RECORD = "record.json"
@@ -51,6 +51,7 @@ def score(
     device: str = "auto",
     plugins: Sequence[str | Path] = (),
     quiet: bool = False,
+    finished: bool = True,
 ) -> list[dict[str, Any]]:
     """Score a checkpoint under protocols.
 
@@ -68,6 +69,7 @@ def score(
         device: "cpu", "cuda" or "auto".
         plugins: Python files the checkpoint was made with.
         quiet: print nothing.
+        finished: False renders without what the model makes when a run ends, as a run on its way would; the record says so.
 
     Returns:
         One record per protocol, as written to record.json.
@@ -82,6 +84,9 @@ def score(
     model = loaded.model
     if not isinstance(model, Avatar):
         raise ConfigError(f"Protocols compare pictures, and model {loaded.config['model']['name']!r} renders none.")
+    left_out = not finished and type(model).set_finish_aside is not Model.set_finish_aside
+    if left_out:
+        model.set_finish_aside()
     capture, node = _capture(loaded, data)
     _check_fits(loaded, capture, node["name"])
     _check_protocols(rules, capture, node["name"], split)
@@ -112,6 +117,7 @@ def score(
         "images": sum(timing.images),
     }
     about_model = describe_model(model, loaded.config, loaded.iteration)
+    about_model |= {"finished": False} if left_out else {}
     about_data = describe_data(capture, node, split)
     records = []
     for rule in rules:

@@ -93,6 +93,12 @@ class Model(nn.Module, ABC):
             batches: the frames of the training split, one by one, in order, one picture each; read only when iterated.
             frames: how many there are.
         """
+    def set_finish_aside(self) -> None:
+        """Render from now on as a run on its way does, without what ``finish`` made.
+
+        For pictures that stand beside those of a run on its way, which it may change slightly. Who overrides ``finish``
+        overrides this too.
+        """
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from avatarzoo import checkpoint
+from avatarzoo import checkpoint, registry
 from avatarzoo.benchmark import score as scores
 from avatarzoo.benchmark.curve import scored as scoring
 from avatarzoo.benchmark.curve.draw import draw_lines, label_of
@@ -267,6 +267,26 @@ def test_no_number_is_an_error_that_says_why(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", {"last": (60.0, 5, 0.5)})
     with pytest.raises(DataError, match="more finely than training"):
         drawn([run], protocol="closeup-v1")
+
+
+def test_all_checkpoints_are_rendered_alike_without_what_ends_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = registry.get("model", "static_texture")
+    run = write_run(tmp_path / "run", {"snapshot_00001.00": (60.0, 10, 0.5), "last": (90.0, 15, 0.9)})
+    drawn([run])
+    monkeypatch.setattr(model, "finish", lambda self, batches, frames: None)
+    monkeypatch.setattr(model, "set_finish_aside", lambda self: self.surface.texture.data.zero_())
+    folder, told = drawn([run])  # records of before are not alike
+    assert "to score  2" in told
+    first, last = table(folder)
+    assert first["psnr"] == last["psnr"]
+    assert [read_records(run / "curve" / s / "record.json")[0]["finished"] for s in ("snapshot_00001.00", "last")] == [
+        False
+    ] * 2
+    assert "to score  0" in drawn([run])[1]
+    whole = score(run, out=tmp_path / "test", device="cpu", quiet=True)[0]
+    assert "finished" not in whole and whole["metrics"]["overall"]["psnr"] != pytest.approx(float(last["psnr"]), abs=0.1)
 
 
 def test_runs_that_share_no_minute_are_drawn_without_a_mean() -> None:

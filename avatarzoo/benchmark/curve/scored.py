@@ -1,4 +1,7 @@
-"""Score what runs kept: one record per checkpoint in RUN/curve/STEM, nothing twice, no pictures left behind."""
+"""Score what runs kept: one record per checkpoint in RUN/curve/STEM, nothing twice, no pictures left behind.
+
+All of a run's checkpoints are rendered alike: what a model makes when its run ends, which snapshots have not, is set aside.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
+from avatarzoo import registry
 from avatarzoo.benchmark.curve.captures import Scene
 from avatarzoo.benchmark.curve.saved import Saved, read_saved
 from avatarzoo.benchmark.leaderboard.rows import CURVE
@@ -21,6 +25,7 @@ from avatarzoo.benchmark.record import read_records, sha256_of_file, write_recor
 from avatarzoo.benchmark.score import RECORD, score
 from avatarzoo.callbacks.progress import duration
 from avatarzoo.errors import DataError
+from avatarzoo.models.base import Model
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,12 @@ def known_record(saved: Saved, protocol: str, about: dict[str, Any]) -> dict[str
         protocol: id.
         about: what the record has to say of the capture.
     """
+    kind = registry.get("model", saved.config["model"]["name"])
+    alike = kind.set_finish_aside is Model.set_finish_aside  # whatever is said of it
     for record in _records_of(saved):
         if (record["protocol"]["id"], record["data"], record["iteration"]) == (protocol, about, saved.steps):
-            return record
+            if alike or record.get("finished") is False:  # earlier versions scored a run's end with its finish
+                return record
     return None
 
 
@@ -76,7 +84,7 @@ def score_saved(saved: Saved, scene: Scene, protocol: str, **options: Any) -> Sc
     work = folder.with_name(f"{folder.name}.partial")  # what a killed command left there is in the way
     shutil.rmtree(work, ignore_errors=True)
     try:
-        record = score(saved.file, scene.capture, [protocol], work, quiet=True, **options)[0]
+        record = score(saved.file, scene.capture, [protocol], work, quiet=True, finished=False, **options)[0]
         if record["iteration"] != saved.steps:
             saved = read_saved(saved.run, saved.file)  # the run goes on, and its last checkpoint is a newer one
         if record["iteration"] != saved.steps:

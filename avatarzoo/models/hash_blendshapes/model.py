@@ -293,3 +293,7 @@ class HashBlendshapes(Avatar):
         union = union_of(self, batches)
         self.union_bits.copy_(pack(union.occupied))
         self.union_ready.fill_(True)
+
+    def set_finish_aside(self) -> None:
+        """March through all that the anchors reach, as before there was a union grid."""
+        self.union_ready.fill_(False)

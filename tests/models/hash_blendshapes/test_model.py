@@ -59,6 +59,11 @@ def test_the_union_grid_keeps_the_picture_and_says_what_it_loses() -> None:
     far = batch()
     far.mesh.vertices += torch.tensor([0.0, 0.0, 25.0])  # an expression that no training frame showed
     assert lost_outside(model, far)["alpha"] > 0.05
+    model.set_finish_aside()
+    aside = model.render(batch())
+    torch.testing.assert_close(aside.image, before.image)
+    assert not torch.equal(aside.image, after.image)
+    model.union_ready.fill_(True)
     model.train().predict(batch(), "fit", {})
     assert not bool(model.union_ready)  # a volume that trains on outgrows its grid
 
