@@ -90,9 +90,10 @@ class Model(nn.Module, ABC):
         pictures can do without. Resuming the run makes up for it.
 
         Args:
-            batches: the frames of the training split, one by one, in order, one picture each; read only when iterated.
-            frames: how many there are.
+            batches: frames of the training split, one by one, in order, one picture each; read only when iterated.
+            frames: how many there are, at most ``finishing_frames``.
         """
+
     def set_finish_aside(self) -> None:
         """Render from now on as a run on its way does, without what ``finish`` made.
 
