@@ -99,4 +99,5 @@ def test_nothing_to_count_is_said_and_gives_no_number(tmp_path: Path, monkeypatc
     overall = records[0]["metrics"]["overall"]
     assert overall["images"] == 0 and overall["psnr"] is None and overall["mse"] is None
     assert "more finely than training" in records[0]["missing"]["psnr"] and "psnr" not in records[1]["missing"]
-    assert len(list((tmp_path / "test" / "truth").rglob("*.png"))) == 2  # the middle expression in both views
+    for kind, name in ((kind, name) for kind in ("truth", "counted") for name in ("closeup-v1", "tracked-v1")):
+        assert len(list((tmp_path / "test" / kind / name).rglob("*.png"))) == 2  # the middle expression in both views
