@@ -28,6 +28,7 @@ class ARKitDriver(Driver):
         rasterizer: Mapping[str, Any] | str = "warp",
         *,
         hidden: list[int] = [],  # noqa: B006 - a schema default, never changed
+        gain: float = 8.0,
         exclude: list[str] = ["TongueOut"],  # noqa: B006
     ) -> None:
         """Make the map from weights to the code.
@@ -36,6 +37,7 @@ class ARKitDriver(Driver):
             shape: of the code.
             rasterizer: unused.
             hidden: widths of hidden layers; none makes the code linear in the weights.
+            gain: factor on the code: how much faster than the driver's rate the map learns.
             exclude: weights by name that are left out; the tongue, because trackers and meshes seldom have one.
 
         Raises:
@@ -49,7 +51,7 @@ class ARKitDriver(Driver):
                 )
         keep = [i for i, name in enumerate(ARKIT_NAMES) if name not in exclude]
         self.register_buffer("keep", torch.tensor(keep), persistent=False)
-        self.to_code = SignalToCode(len(keep), shape, hidden)
+        self.to_code = SignalToCode(len(keep), shape, hidden, gain)
 
     def forward(self, batch: HeadBatch) -> Code:
         """Map the frame's weights (see ``Driver``)."""

@@ -32,6 +32,7 @@ class FlameDriver(Driver):
         parts: list[str] = ["expression", "jaw", "eyes"],  # noqa: B006 - a schema default, never changed
         expressions: int = 50,
         hidden: list[int] = [],  # noqa: B006
+        gain: float = 8.0,
     ) -> None:
         """Make the map from parameters to the code.
 
@@ -42,6 +43,7 @@ class FlameDriver(Driver):
                 from trackers that have them, eyelids (left, right in 0..1).
             expressions: how many leading expression coefficients; the rest count little and are noise of the tracker.
             hidden: widths of hidden layers; none makes the code linear in the parameters.
+            gain: factor on the code: how much faster than the driver's rate the map learns.
 
         Raises:
             ConfigError: an unknown part, or a number of expressions out of 1..100.
@@ -54,7 +56,7 @@ class FlameDriver(Driver):
             raise ConfigError(f"driver.expressions is {expressions}; FLAME has 1 to {PARTS['expression'][0]}.")
         self.widths = {part: expressions if part == "expression" else PARTS[part][0] for part in parts}
         self.requires = tuple(f"driving.flame.{part}" for part in self.widths)
-        self.to_code = SignalToCode(sum(self.widths.values()), shape, hidden)
+        self.to_code = SignalToCode(sum(self.widths.values()), shape, hidden, gain)
 
     def forward(self, batch: HeadBatch) -> Code:
         """Map the frame's parameters (see ``Driver``)."""

@@ -13,10 +13,12 @@ from avatarzoo.errors import ConfigError
 class SignalToCode(nn.Module):
     """A linear map, or a small network, from B,N signals to B,*shape codes.
 
-    The first layer's weights start at 0, so a signal that never moves in training moves nothing at test either.
+    The first layer's weights start at 0, so a signal that never moves in training moves nothing at test either. It has to
+    learn fast from there, at a rate that it shares with encoders of pictures: what the layers give is multiplied by a gain,
+    which under Adam is a rate so many times as high.
     """
 
-    def __init__(self, width: int, shape: tuple[int, ...], hidden: list[int]) -> None:
+    def __init__(self, width: int, shape: tuple[int, ...], hidden: list[int], gain: float = 1.0) -> None:
         """Make the map.
 
         Args:
@@ -24,14 +26,17 @@ class SignalToCode(nn.Module):
             shape: of the code.
             hidden: widths between signal and code, each followed by LeakyReLU(0.2); empty makes the map linear: the
                 code is a neutral one plus one direction per parameter, as blendshapes are.
+            gain: factor on what the layers give.
 
         Raises:
-            ConfigError: a width below 1.
+            ConfigError: a width below 1, or a gain that is not above 0.
         """
         super().__init__()
         if width < 1 or any(h < 1 for h in hidden):
             raise ConfigError(f"A driver maps {width} parameters over hidden layers of {hidden}; every width is 1 or more.")
-        self.shape = tuple(shape)
+        if not gain > 0:
+            raise ConfigError(f"driver.gain={gain}: give a factor above 0.")
+        self.shape, self.gain = tuple(shape), gain
         layers: list[nn.Module] = []
         for a, b in pairwise([width, *hidden, math.prod(shape)]):
             layers += [nn.Linear(a, b), nn.LeakyReLU(0.2)]
@@ -40,4 +45,4 @@ class SignalToCode(nn.Module):
 
     def forward(self, signal: Tensor) -> Tensor:
         """Map B,N to B,*shape."""
-        return self.layers(signal).reshape(-1, *self.shape)
+        return self.gain * self.layers(signal).reshape(-1, *self.shape)

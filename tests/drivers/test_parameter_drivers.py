@@ -55,8 +55,26 @@ def test_the_linear_map_is_a_neutral_code_and_one_direction_per_weight() -> None
     driver = ARKitDriver(SHAPE, exclude=[])
     torch.nn.init.normal_(driver.to_code.layers[0].weight)
     layer, w = driver.to_code.layers[0], torch.rand(52)
-    expected = (layer.bias + sum(w[i] * layer.weight[:, i] for i in range(52))).reshape(SHAPE)
+    expected = 8 * (layer.bias + sum(w[i] * layer.weight[:, i] for i in range(52))).reshape(SHAPE)
     torch.testing.assert_close(driver(arkit_batch(w)).value[0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_gain_is_a_rate_so_many_times_as_high_under_adam() -> None:
+    found = []
+    for gain, rate in ((8.0, 1e-3), (1.0, 8e-3)):
+        torch.manual_seed(0)
+        driver = ARKitDriver(SHAPE, gain=gain)
+        torch.nn.init.zeros_(driver.to_code.layers[0].bias)
+        optimizer = torch.optim.Adam(driver.parameters(), lr=rate, eps=0.0)
+        for step in range(5):
+            code = driver(arkit_batch(torch.rand(52, generator=torch.Generator().manual_seed(step)) + 0.1)).value
+            optimizer.zero_grad()
+            (code - 1.0 - step).square().sum().backward()
+            optimizer.step()
+        found.append(driver(arkit_batch(torch.full((52,), 0.5))).value)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ConfigError, match="gain"):
+        ARKitDriver(SHAPE, gain=0.0)
 
 
 def test_flame_takes_the_leading_expressions_and_scales_rotations() -> None:
