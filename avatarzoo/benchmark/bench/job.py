@@ -159,6 +159,8 @@ def is_done(folder: Path, protocols: list[str]) -> bool:
 def share_trained(folder: Path) -> float | None:
     """Return the share of its training that a run's last checkpoint has behind it, or None without a whole one.
 
+    It is below 1 where the steps are done and what the model makes when its run ends was left out.
+
     Args:
         folder: of the run.
     """
@@ -171,7 +173,7 @@ def share_trained(folder: Path) -> float | None:
     shares = [1.0 if steps == 0 and not limit else 0.0]
     shares += [record["iteration"] / steps] if steps else []
     shares += [record.get("elapsed", 0.0) / limit] if limit else []
-    return min(1.0, max(shares))
+    return min(1.0 if record.get("complete", True) else 0.999, max(shares))
 
 
 def run(job: Job, folder: Path, tick: Tick = lambda: None) -> Job:

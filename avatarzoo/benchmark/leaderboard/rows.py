@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from avatarzoo import checkpoint
 from avatarzoo.benchmark.bench.job import STATE, Job
 from avatarzoo.benchmark.record import read_records
 from avatarzoo.config import NOT_HASHED, NOT_HASHED_BELOW, Config
@@ -21,7 +22,7 @@ from avatarzoo.errors import ConfigError, DataError
 FIRST = ("tracked-v1", "rasterised-v1")
 #: Options that records from before ``data.picture_options`` hold among all options, as data=monocular has them.
 FORMER = ("background", "pixel_centres", "cy_origin", "composited_on")
-CURVE, SNAPSHOT = "curve", re.compile(r"(snapshot_.*|last)(\.partial)?")  #: folders of `avatarzoo curve` in a run's
+CURVE, SNAPSHOT = "curve", re.compile(rf"({checkpoint.SNAPSHOT.pattern}|last)(\.partial)?")  #: folders of `avatarzoo curve` in a run's
 DIFFERENCES = 4  #: options named at most, to tell rows of one recipe apart
 
 
