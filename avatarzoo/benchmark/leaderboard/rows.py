@@ -22,7 +22,8 @@ from avatarzoo.errors import ConfigError, DataError
 FIRST = ("tracked-v1", "rasterised-v1")
 #: Options that records from before ``data.picture_options`` hold among all options, as data=monocular has them.
 FORMER = ("background", "pixel_centres", "cy_origin", "composited_on")
-CURVE, SNAPSHOT = "curve", re.compile(rf"({checkpoint.SNAPSHOT.pattern}|last)(\.partial)?")  #: folders of `avatarzoo curve` in a run's
+#: Folders of `avatarzoo curve` in a run's.
+CURVE, SNAPSHOT = "curve", re.compile(rf"({checkpoint.SNAPSHOT.pattern}|last)(\.partial)?")
 DIFFERENCES = 4  #: options named at most, to tell rows of one recipe apart
 
 
