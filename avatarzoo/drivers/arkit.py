@@ -28,7 +28,7 @@ class ARKitDriver(Driver):
         rasterizer: Mapping[str, Any] | str = "warp",
         *,
         hidden: list[int] = [],  # noqa: B006 - a schema default, never changed
-        gain: float = 8.0,
+        gain: float = 1.0,
         exclude: list[str] = ["TongueOut"],  # noqa: B006
     ) -> None:
         """Make the map from weights to the code.

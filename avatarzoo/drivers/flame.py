@@ -32,7 +32,7 @@ class FlameDriver(Driver):
         parts: list[str] = ["expression", "jaw", "eyes"],  # noqa: B006 - a schema default, never changed
         expressions: int = 50,
         hidden: list[int] = [],  # noqa: B006
-        gain: float = 8.0,
+        gain: float = 1.0,
     ) -> None:
         """Make the map from parameters to the code.
 

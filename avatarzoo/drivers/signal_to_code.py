@@ -13,9 +13,8 @@ from avatarzoo.errors import ConfigError
 class SignalToCode(nn.Module):
     """A linear map, or a small network, from B,N signals to B,*shape codes.
 
-    The first layer's weights start at 0, so a signal that never moves in training moves nothing at test either. It has to
-    learn fast from there, at a rate that it shares with encoders of pictures: what the layers give is multiplied by a gain,
-    which under Adam is a rate so many times as high.
+    The first layer's weights start at 0, so a signal that never moves in training moves nothing at test either. What the
+    layers give is multiplied by a gain, which under Adam is a rate so many times as high as that of the driver's part.
     """
 
     def __init__(self, width: int, shape: tuple[int, ...], hidden: list[int], gain: float = 1.0) -> None:

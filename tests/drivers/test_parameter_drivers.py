@@ -55,7 +55,7 @@ def test_the_linear_map_is_a_neutral_code_and_one_direction_per_weight() -> None
     driver = ARKitDriver(SHAPE, exclude=[])
     torch.nn.init.normal_(driver.to_code.layers[0].weight)
     layer, w = driver.to_code.layers[0], torch.rand(52)
-    expected = 8 * (layer.bias + sum(w[i] * layer.weight[:, i] for i in range(52))).reshape(SHAPE)
+    expected = (layer.bias + sum(w[i] * layer.weight[:, i] for i in range(52))).reshape(SHAPE)
     torch.testing.assert_close(driver(arkit_batch(w)).value[0], expected, atol=1e-4, rtol=1e-4)
 
 
