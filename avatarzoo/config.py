@@ -114,7 +114,8 @@ def load(recipe: str | Path | None = None, overrides: Sequence[str] = (), plugin
     if named.get("resume"):
         if any(key == "scale" for key, _ in said):
             raise ConfigError("A run cannot change its scale when it is resumed; leave scale= out.")
-        config = run_config(named["resume"]) | {"resume": str(named["resume"])}
+        # its folder is where the run lies now, whatever it was called when it began
+        config = run_config(named["resume"]) | {"resume": str(named["resume"]), "out": None}
         if recipe and str(recipe) != config.get("recipe"):
             raise ConfigError(
                 f"{named['resume']} was trained with recipe={config.get('recipe')} and cannot go on as recipe={recipe}; "

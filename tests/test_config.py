@@ -307,13 +307,14 @@ def test_yaml_reads_back_equal_and_the_hash_names_the_experiment() -> None:
 
 
 def test_resuming_starts_from_the_runs_config(tmp_path: Path) -> None:
-    started = load("scale=small", "model.width=9")
+    started = load("scale=small", "model.width=9", "out=/elsewhere/run")
     write(tmp_path / "run", "config.yaml", started.to_yaml())
     resumed = load(f"resume={tmp_path / 'run'}", "trainer.max_steps=99", recipe=None).resolved
     assert resumed["model"] == started["model"]
     assert resumed["recipe"] == "plug_small"
     assert resumed["resume"] == str(tmp_path / "run")
     assert resumed["trainer"]["max_steps"] == 99
+    assert resumed["out"] is None, "a run that was moved goes on where it lies"
     with pytest.raises(ConfigError, match="scale"):
         load(f"resume={tmp_path / 'run'}", "scale=paper", recipe=None)
     with pytest.raises(ConfigError, match="chosen when a run starts"):
