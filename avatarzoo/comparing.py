@@ -10,8 +10,9 @@ from rich.progress import Progress
 from avatarzoo import pictures
 from avatarzoo.capture import CameraTable
 from avatarzoo.datamodules.base import Capture
-from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.film import open_film
+from avatarzoo.film_inputs import camera_named, check_inputs, segment_samples
 from avatarzoo.models.base import Avatar
 
 
@@ -26,15 +27,11 @@ def camera_of(path: str | None, table: CameraTable) -> str:
         ConfigError: another path, or an unknown camera.
     """
     if path is None:
-        return table.views.get("Front", table.names[0])
+        return camera_named(None, table)
     kind, _, name = path.partition(":")
-    name = table.views.get(name, name)
     if kind != "camera":
         raise ConfigError(f"what=compare path={path}: the truth stands where a camera stood; give path=camera:NAME.")
-    if name not in table.names:
-        known = [*table.names, *table.views]
-        raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known, all_of='Cameras and views')}")
-    return name
+    return camera_named(name, table)
 
 
 def film_comparison(
@@ -56,19 +53,19 @@ def film_comparison(
         What was written.
 
     Raises:
+        ConfigError: the model needs more than the segment gives.
         DataError: the capture has no such segment, or no pictures of it by this camera.
     """
-    samples = [s for split in capture.splits.values() for s in split]
-    segments = {s.segment for s in samples}
-    if segment not in segments:
-        raise DataError(f"The capture has no segment {segment!r}.{did_you_mean(segment, segments)}")
-    chosen = sorted((s for s in samples if (s.segment, s.camera) == (segment, camera)), key=lambda s: s.frame)
+    samples = segment_samples(capture, segment)
+    chosen = sorted((s for s in samples if s.camera == camera), key=lambda s: s.frame)
     if not chosen:
-        others = sorted({s.camera for s in samples if s.segment == segment})
+        others = sorted({s.camera for s in samples})
         raise DataError(f"Camera {camera!r} has no pictures of segment {segment!r}; these have: {', '.join(others)}.")
     with Progress(disable=quiet) as bar, open_film(out, fps) as film:
         for sample in bar.track(chosen, description="rendering compare"):
-            batch = capture.read(sample).to(device)
+            batch = capture.read(sample)
+            check_inputs(model, batch, driven=True)
+            batch = batch.to(device)
             truth = pictures.to_picture(batch.view.image[0])  # type: ignore[union-attr,index]
             drawn = pictures.to_picture(model.render(batch).image[0])  # type: ignore[index]
             row = torch.cat([truth, drawn, pictures.error_heat(drawn, truth)], dim=1)

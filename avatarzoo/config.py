@@ -153,6 +153,16 @@ def override(config: Mapping[str, Any], overrides: Sequence[str]) -> Config:
     return _finish(config, [parse_override(text) for text in overrides], load_plugins(()))
 
 
+def data_of(config: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the capture's node of a resolved config, with overrides laid over it.
+
+    Args:
+        config: resolved, such as a checkpoint's.
+        overrides: ``data.key=value``; none leaves the node unchecked, as it was trained with.
+    """
+    return dict((override(config, list(overrides)) if overrides else config)["data"])
+
+
 def run_config(run: str | Path) -> dict[str, Any]:
     """Read the config of a run.
 

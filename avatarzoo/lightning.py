@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -19,7 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import avatarzoo
 from avatarzoo import registry
-from avatarzoo.batch import Group, HeadBatch, Prediction
+from avatarzoo.accumulation import detach, join, slices
+from avatarzoo.batch import HeadBatch, Prediction
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError, NonFiniteError
 from avatarzoo.losses.base import LossTerm
@@ -370,41 +371,3 @@ def build_terms(config: Mapping[str, Any]) -> dict[str, dict[str, LossTerm]]:
     """Build the loss terms of a resolved config by phase and key, not bound yet."""
     phases = read_phases(config["phases"])
     return {phase.name: {t.key: registry.build("loss", t.component) for t in phase.terms} for phase in phases}
-
-
-def slices(batch: HeadBatch, count: int) -> list[HeadBatch]:
-    """Cut a batch into consecutive slices of equal size (the last may be smaller).
-
-    Args:
-        batch: of B images.
-        count: at most this many slices.
-    """
-    if count == 1:
-        return [batch]
-    size = -(-batch.size // count)
-    starts = range(0, batch.size, size)
-    return [batch._map(lambda t, start=start: t[start : start + size]) for start in starts]
-
-
-def detach(group: Group) -> Any:
-    """Return a copy of a group whose tensors carry no gradient."""
-    return group._map(lambda t: t.detach())
-
-
-def join(predictions: list[Prediction], sizes: list[int]) -> Prediction:
-    """Join the predictions of a step's slices: per-image tensors are concatenated, of the rest the first is kept.
-
-    Args:
-        predictions: one per slice.
-        sizes: number of images of each slice.
-    """
-    if len(predictions) == 1:
-        return predictions[0]
-
-    def cat(column: list[Any]) -> Any:
-        per_image = all(isinstance(v, Tensor) and v.ndim and v.shape[0] == n for v, n in zip(column, sizes, strict=True))
-        return torch.cat(column) if per_image else column[0]
-
-    values = {f.name: cat([getattr(p, f.name) for p in predictions]) for f in fields(Prediction) if f.name != "extras"}
-    extras = {key: cat([p.extras.get(key) for p in predictions]) for key in predictions[0].extras}
-    return Prediction(**values, extras=extras)

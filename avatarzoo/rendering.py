@@ -12,16 +12,17 @@ from torch import Tensor
 
 from avatarzoo import checkpoint as checkpoints
 from avatarzoo import pictures
-from avatarzoo.batch import Camera, Driving, HeadBatch, Mesh, Meta, Prediction, Texture, View, lookup
+from avatarzoo.batch import Camera, Driving, HeadBatch, Mesh, Meta, Prediction, Texture, View
 from avatarzoo.build import build_capture
 from avatarzoo.capture import CameraTable, CaptureSummary
 from avatarzoo.comparing import camera_of, film_comparison
-from avatarzoo.config import override
+from avatarzoo.config import data_of
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.example_take import EXAMPLE, example_take
 from avatarzoo.datamodules.take import Take, read_take
-from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.film import check_name, open_film
+from avatarzoo.film_inputs import camera_named, check_inputs, segment_samples
 from avatarzoo.geometry.cameras import face_to_camera, resize_intrinsics, to_camera
 from avatarzoo.geometry.framing import fit_focal, look_at
 from avatarzoo.geometry.paths import dolly, orbit
@@ -133,7 +134,7 @@ def render(
                 batch.driving = _driving(batch.driving, take, i)
             R, t = poses[i]
             batch.view = View(replace(camera, R=R[None], t=t[None]))
-            _check_inputs(model, batch, segment is not None)
+            check_inputs(model, batch, segment is not None)
             batch = batch.to(device)
             film.add(pictures.to_uint8(draw(model.render(batch), batch, what, summary)))
     return out
@@ -157,11 +158,7 @@ def path_start(path: str, table: CameraTable, size: int | None) -> Camera:
     known = [*table.names, *table.views]
     if kind not in (*PATHS, "camera") or (kind == "camera") != bool(name):
         raise ConfigError(f"path={path} is not known; give orbit, dolly or camera:NAME with one of {', '.join(known)}.")
-    name = name or table.views.get("Front", table.names[0])
-    name = table.views.get(name, name)
-    if name not in table.names:
-        raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known, all_of='Cameras and views')}")
-    index = table.names.index(name)
+    index = table.names.index(camera_named(name or None, table))
     height = table.size[0] if size is None else size
     height += height % 2
     scale = height / table.size[0]
@@ -218,16 +215,12 @@ def neutral_batch(summary: CaptureSummary) -> HeadBatch:
 def _frames_of(config: dict, overrides: Sequence[str], segment: str) -> list[tuple[Capture, Sample]]:
     """Return one sample per frame of a segment, in order."""
     capture = _capture(config, overrides)
-    samples = [s for split in capture.splits.values() for s in split]
-    first = {s.frame: s for s in reversed(samples) if s.segment == segment}
-    if not first:
-        raise DataError(f"The capture has no segment {segment!r}.{did_you_mean(segment, {s.segment for s in samples})}")
+    first = {s.frame: s for s in reversed(segment_samples(capture, segment))}
     return [(capture, first[frame]) for frame in sorted(first)]
 
 
 def _capture(config: dict, overrides: Sequence[str]) -> Capture:
-    node = override(config, list(overrides))["data"] if overrides else config["data"]
-    capture = build_capture({"data": node})
+    capture = build_capture({"data": data_of(config, overrides)})
     capture.prepare()
     return capture
 
@@ -272,15 +265,6 @@ def _driving(neutral: Driving | None, take: Take, row: int) -> Driving:
     arkit = neutral.arkit if take.arkit is None else take.arkit[row, None]
     flame = neutral.flame if take.flame is None else {name: value[row, None] for name, value in take.flame.items()}
     return Driving(frame=neutral.frame, arkit=arkit, flame=flame)
-
-
-def _check_inputs(model: Avatar, batch: HeadBatch, driven: bool) -> None:
-    missing = [p for p in model.requires if not p.endswith("?") and lookup(batch, p) is None]
-    if missing:
-        raise ConfigError(
-            f"This model needs {', '.join(missing)}, which the {'segment' if driven else 'checkpoint alone'} does not give"
-            f"{'.' if driven else '; say segment=NAME to be driven by a capture.'}"
-        )
 
 
 def draw(prediction: Prediction, batch: HeadBatch, what: str, summary: CaptureSummary) -> Tensor:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from machine import rates
 from torch import Tensor, nn
 
 from avatarzoo import config as configs
@@ -107,21 +108,6 @@ def count(model: nn.Module, run: Callable[[], Any]) -> tuple[float, float]:
     for hook in hooks:
         hook.remove()
     return found[0], found[1]
-
-
-def rates() -> tuple[float, float]:
-    """Return multiply-adds and bytes per millisecond of a large matrix product and a large copy, best of some."""
-    a, b, c, d = torch.randn(1024, 1024), torch.randn(1024, 1024), torch.ones(1 << 24), torch.empty(1 << 24)
-
-    def best(work: Callable[[], Any]) -> float:
-        times = []
-        for _ in range(7):
-            start = time.process_time()
-            work()
-            times.append(1e3 * (time.process_time() - start))
-        return min(times)
-
-    return 1024**3 / best(lambda: a @ b), 2 * 4 * (1 << 24) / best(lambda: d.copy_(c))
 
 
 def main() -> None:

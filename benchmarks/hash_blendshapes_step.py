@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import rates
 from torch import Tensor
 
 from avatarzoo import config as configs
@@ -79,21 +80,10 @@ class Counts:
         model.field.decode, model.field.view_term = decoded, viewed
 
 
-def best(work: Callable[[], Any]) -> float:
-    """Return the shortest of some runs, CPU ms."""
-    times = []
-    for _ in range(7):
-        start = time.process_time()
-        work()
-        times.append(1e3 * (time.process_time() - start))
-    return min(times)
-
-
 def floors(module: ZooModule, counts: Counts, images: int) -> dict[str, float]:
     """Return what arithmetic and traffic alone would take, ms per step."""
     model: Any = module.model
-    a, b, c, d = torch.randn(1024, 1024), torch.randn(1024, 1024), torch.ones(1 << 24), torch.empty(1 << 24)
-    multiply, move = 1024**3 / best(lambda: a @ b), 8 * (1 << 24) / best(lambda: d.copy_(c))
+    multiply, move = rates()
     field = model.field
     per_sample = field.first.weight.numel() + field.second.weight.numel() + field.out.weight.numel()
     macs = per_sample * (counts.forward + 2 * counts.trained) + 3 * counts.rays * field.view.weight.numel()

@@ -67,17 +67,23 @@ def test_the_frames_are_spread_evenly_and_as_many_as_asked_for(at_most, count) -
     assert frames[0] <= 399 / count / 2 and 398 - frames[-1] <= 399 / count / 2
 
 
-def test_an_interrupted_run_does_without_and_says_so_and_its_end_makes_up_for_it(
-    tmp_path, finished, capsys, monkeypatch
-) -> None:
+def interrupt(monkeypatch, at: int | None = None):
+    """Press Ctrl-C in a step, or in each; return the method that was in place before."""
     original = toy.ToyAvatar.after_step
 
     def after_step(self, batch, prediction, average) -> None:
         original(self, batch, prediction, average)
-        if self.iteration == 2:
+        if at in (None, self.iteration):
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    return original
+
+
+def test_an_interrupted_run_does_without_and_says_so_and_its_end_makes_up_for_it(
+    tmp_path, finished, capsys, monkeypatch
+) -> None:
+    original = interrupt(monkeypatch, at=2)
     run = fit(toy.config(tmp_path / "run", trainer__max_steps=6))
     assert state(run)["avatarzoo"]["iteration"] == 3
     assert finished == []
@@ -115,13 +121,7 @@ def test_a_run_that_begins_at_its_end_is_finished_once(tmp_path, finished, monke
     """Of no steps, resumed with no step left after an interrupt, and resumed when all is done."""
     fit(toy.config(tmp_path / "none", trainer__max_steps=0))
     assert [frames for frames, _ in finished] == [6] and state(tmp_path / "none")["avatarzoo"]["elapsed"] == 0
-    original = toy.ToyAvatar.after_step
-
-    def after_step(self, batch, prediction, average) -> None:
-        original(self, batch, prediction, average)
-        signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    original = interrupt(monkeypatch)
     run = fit(toy.config(tmp_path / "run", trainer__max_steps=6))
     assert state(run)["avatarzoo"]["iteration"] == 1 and len(finished) == 1
     for _ in range(2):
@@ -160,14 +160,7 @@ def test_ctrl_c_leaves_it_out_and_the_run_ends_as_a_whole_one(tmp_path, capsys, 
 def test_ctrl_c_in_the_last_step_leaves_it_out_too_and_the_run_is_no_broken_one(
     tmp_path, finished, capsys, monkeypatch
 ) -> None:
-    original = toy.ToyAvatar.after_step
-
-    def after_step(self, batch, prediction, average) -> None:
-        original(self, batch, prediction, average)
-        if self.iteration == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(toy.ToyAvatar, "after_step", after_step)
+    interrupt(monkeypatch, at=2)
     run = fit(toy.config(tmp_path / "run", trainer__max_steps=3))
     printed = capsys.readouterr().out
     assert finished == [] and state(run)["avatarzoo"]["iteration"] == 3

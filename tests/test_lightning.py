@@ -10,13 +10,14 @@ import torch
 import toy
 from toy import toys  # noqa: F401
 
+from avatarzoo.accumulation import join, slices
 from avatarzoo.batch import Prediction, collate
 from avatarzoo.build import build_capture, build_model
 from avatarzoo.callbacks.checkpoints import Checkpoints
 from avatarzoo.datamodules.base import SampleStream, ZooData
 from avatarzoo.errors import ConfigError, NonFiniteError
 from avatarzoo.fit import prepare_module
-from avatarzoo.lightning import ZooModule, join, slices
+from avatarzoo.lightning import ZooModule
 from avatarzoo.phases import set_learning_rates
 from avatarzoo.schedules import Moment
 from avatarzoo.trainer import build_trainer

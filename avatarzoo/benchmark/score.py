@@ -28,7 +28,7 @@ from avatarzoo.benchmark.table import print_records
 from avatarzoo.build import build_capture
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.checkpoint import Loaded, load
-from avatarzoo.config import override
+from avatarzoo.config import data_of
 from avatarzoo.datamodules.base import Capture, ZooData
 from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.models.base import Avatar, Model
@@ -173,7 +173,7 @@ def _capture(loaded: Loaded, data: Sequence[str] | Mapping[str, Any] | Capture) 
             same = data.get("name", loaded.config["data"]["name"]) == loaded.config["data"]["name"]
             node = {**(loaded.config["data"] if same else {}), **data}
         else:
-            node = dict(override(loaded.config, list(data))["data"]) if data else dict(loaded.config["data"])
+            node = data_of(loaded.config, data)
         capture = build_capture({"data": node})
     if getattr(capture, "summary", None) is None:
         capture.prepare()

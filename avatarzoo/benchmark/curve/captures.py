@@ -10,7 +10,7 @@ from typing import Any
 
 from avatarzoo.benchmark.record import describe_data
 from avatarzoo.build import build_capture
-from avatarzoo.config import override
+from avatarzoo.config import data_of
 from avatarzoo.datamodules.base import Capture
 from avatarzoo.errors import DataError
 
@@ -47,7 +47,7 @@ def scenes_of(configs: Iterable[tuple[Path, dict[str, Any]]], overrides: Sequenc
     made: dict[str, Scene] = {}
     found: dict[Path, Scene] = {}
     for run, config in configs:
-        node = dict(override(config, list(overrides))["data"]) if overrides else dict(config["data"])
+        node = data_of(config, overrides)
         key = json.dumps(node, sort_keys=True, default=str)
         if key not in made:
             capture = build_capture({"data": node})

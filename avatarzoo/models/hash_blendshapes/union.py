@@ -24,20 +24,16 @@ def union_of(model: HashBlendshapes, batches: Iterable[HeadBatch]) -> OccupancyG
 
     Args:
         model: bound.
-        batches: training pictures; of several pictures of one frame the first counts.
+        batches: training pictures, one of each frame (``ZooData.frames``).
 
     Source: supplement D; the grid, the threshold and the growth are reconstructed.
     """
-    union, seen = model.union(), set()
+    union = model.union()
     union.occupied.zero_()
     generator = torch.Generator().manual_seed(0)
     for batch in batches:
         batch = batch.to(union.low.device)
         for place in range(batch.size):
-            key = (int(batch.meta.segment[place]), int(batch.meta.frame[place]))
-            if key in seen:
-                continue
-            seen.add(key)
             one = batch._map(lambda t, i=place: t[i : i + 1])
             scene = model.scene(one)
             open_cells = (model.shell(scene, model.union_resolution).occupied & ~union.occupied).flatten().nonzero()[:, 0]

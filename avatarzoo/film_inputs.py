@@ -1,0 +1,64 @@
+"""What films are made from: a camera by its name, the samples of a segment, and whether a model can read them."""
+
+from __future__ import annotations
+
+from avatarzoo.batch import HeadBatch, lookup
+from avatarzoo.capture import CameraTable
+from avatarzoo.datamodules.base import Capture, Sample
+from avatarzoo.errors import ConfigError, DataError, did_you_mean
+from avatarzoo.models.base import Avatar
+
+
+def camera_named(name: str | None, table: CameraTable) -> str:
+    """Return the camera that a name means.
+
+    Args:
+        name: of a camera or a view; None for the view "Front", or else the first camera.
+        table: the capture's cameras.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name is None:
+        return table.views.get("Front", table.names[0])
+    name = table.views.get(name, name)
+    if name not in table.names:
+        known = [*table.names, *table.views]
+        raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known, all_of='Cameras and views')}")
+    return name
+
+
+def segment_samples(capture: Capture, segment: str) -> list[Sample]:
+    """Return the samples of a segment in all splits.
+
+    Args:
+        capture: prepared.
+        segment: its name.
+
+    Raises:
+        DataError: the capture has none.
+    """
+    samples = [s for split in capture.splits.values() for s in split]
+    found = [s for s in samples if s.segment == segment]
+    if not found:
+        raise DataError(f"The capture has no segment {segment!r}.{did_you_mean(segment, {s.segment for s in samples})}")
+    return found
+
+
+def check_inputs(model: Avatar, batch: HeadBatch, driven: bool) -> None:
+    """Check that a batch holds what a model reads.
+
+    Args:
+        model: to render it.
+        batch: one sample.
+        driven: by a segment; else the checkpoint alone gave it.
+
+    Raises:
+        ConfigError: something is missing.
+    """
+    missing = [p for p in model.requires if not p.endswith("?") and lookup(batch, p) is None]
+    if missing:
+        raise ConfigError(
+            f"This model needs {', '.join(missing)}, which the {'segment' if driven else 'checkpoint alone'} does not give"
+            f"{'.' if driven else '; say segment=NAME to be driven by a capture.'}"
+        )
