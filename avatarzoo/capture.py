@@ -71,6 +71,8 @@ class CaptureSummary(Group):
         neutral_frame: that frame's index, as in ``batch.Driving.frame``.
         train_frames: N int64 indices of the training frames, or None where the capture does not say.
         train_cameras: names of the cameras of the training pictures, or None where the capture does not say.
+        motion_per_unit: how far each number of a driving signal moves the tracked mesh (mm per unit, root mean square over
+            the vertices), by signal: "arkit" 52, "flame.expression" 100, ...; None where the capture does not say.
         head_pose: 3,4 mm, that frame's head pose.
         tables: names of segments, frames, cameras and subjects, as in ``batch.Meta``.
     """
@@ -96,6 +98,7 @@ class CaptureSummary(Group):
     neutral_frame: int = 0
     train_frames: Tensor | None = None
     train_cameras: list[str] | None = None
+    motion_per_unit: dict[str, Tensor] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         """Return nested dicts of tensors, numbers and strings (``torch.load(weights_only=True)`` reads them)."""

@@ -1,4 +1,4 @@
-"""Time a hash-table blendshape avatar: a frame by stage, with and without occupancy, against pixels and anchors.
+"""Time a hash-table blendshape avatar: a frame by stage, with and without occupancy, and three searches.
 
     python benchmarks/hash_blendshapes.py [--checkpoint RUN] [--scale small|paper] [--size 512] [--threads 1] [--json FILE]
 
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -95,12 +94,10 @@ def median_ms(clock: Clock, work: Callable[[], object], repeat: int) -> float:
     return statistics.median(times[1:])
 
 
-def load(args: argparse.Namespace, device: torch.device) -> tuple[HashBlendshapes, Any]:
-    if args.checkpoint:
-        loaded = checkpoints.load(args.checkpoint, (), str(device))
-        return loaded.model.eval(), loaded.summary
-    wanted = [f"scale={args.scale}", "data.image_height=128", "data.train_frames=6", "data.test_frames=2", "warp=none"]
-    resolved = configs.load("hash_blendshapes", [*wanted, *args.overrides]).resolved
+def untrained(scale: str, device: torch.device, overrides: list[str]) -> tuple[HashBlendshapes, Any]:
+    """Return a shell of density around the synthetic head's mesh with its union grid, and the capture's summary."""
+    wanted = [f"scale={scale}", "data.image_height=128", "data.train_frames=6", "data.test_frames=2", "warp=none"]
+    resolved = configs.load("hash_blendshapes", [*wanted, *overrides]).resolved
     resolved["model"] |= {"surface_prior": 10.0, "surface_width": 4.0}
     capture = build_capture(resolved)
     capture.prepare()
@@ -134,13 +131,16 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     clock = Clock(device)
-    model, summary = load(args, device)
+    if args.checkpoint:
+        loaded = checkpoints.load(args.checkpoint, (), str(device))
+        model, summary = loaded.model.eval(), loaded.summary
+    else:
+        model, summary = untrained(args.scale, device, args.overrides)
     found: dict[str, Any] = {"device": torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()}
     with torch.no_grad():
         found["stages"] = by_stage(model, summary, args, clock)
         found["occupancy"] = with_and_without(model, summary, min(128, args.size), clock)
         found["nearest anchors"] = searches(model, clock, args.repeat)
-        found["pixels"] = growth(model, summary, args, clock)
     if args.json:
         args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
@@ -191,23 +191,6 @@ def searches(model: HashBlendshapes, clock: Clock, repeat: int, count: int = 65_
         print(f"nearest of {anchors.shape[1]} anchors, {search:<10}{ms:>10.1f} ms {times['torch'] / ms:>6.1f} x")
     print(f"recall of the clustered search {100 * recall:.2f} %")
     return times | {"recall": recall}
-
-
-def growth(model: HashBlendshapes, summary: Any, args: argparse.Namespace, clock: Clock) -> dict[str, dict[str, float]]:
-    found = {}
-    for size in sorted({args.size // 4, args.size // 2, args.size}):
-        batch = frame(summary, size, clock.device)
-        if clock.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        ms = median_ms(clock, lambda b=batch: model.render(b), 1)
-        peak = (
-            torch.cuda.max_memory_allocated() / 2**20
-            if clock.device.type == "cuda"
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-        )
-        found[str(size)] = {"ms": ms, "peak_mb": peak}
-        print(f"{size:>5} pixels high {ms:>10.0f} ms   peak memory {peak:.0f} MiB (chunks of {model.chunk} rays)")
-    return found
 
 
 if __name__ == "__main__":

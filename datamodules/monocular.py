@@ -282,7 +282,9 @@ class Monocular(Multiface):
         regions = self.layout.root / "uv_regions.png"
         masks = read_regions(regions) if regions.is_file() else {}
         train, ids = self.inventory.frames["train"], self._ids["frame"]
-        made = summarise(self.mesh, self.camera_table, train, self.textures.read, masks, self.arkit, self.tables, ids)
+        made = summarise(
+            self.mesh, self.camera_table, train, self.textures.read, masks, self.arkit, self.tables, ids, self.flame
+        )
         if self.flame:
             made.neutral_flame = {name: value[made.neutral_frame] for name, value in self.flame.items()}
             made.flame_edition = self.layout.flame.edition  # type: ignore[attr-defined]

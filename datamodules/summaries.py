@@ -71,6 +71,7 @@ def summarise(
     arkit: Mapping[Frame, np.ndarray] | None,
     tables: dict[str, list[str]],
     ids: Mapping[Frame, int],
+    flame: Mapping[str, Tensor] | None = None,
 ) -> CaptureSummary:
     """Compute a summary from training frames.
 
@@ -83,8 +84,12 @@ def summarise(
         arkit: weights by frame, or None.
         tables: as in ``batch.Meta``.
         ids: indices of frames, as in ``batch.Driving.frame``.
+        flame: FLAME parameters by name, rows by those indices, or None.
     """
     mean, std, nearest = statistics.vertex_statistics(lambda: map(mesh.vertices, frames))
+    weights = None if arkit is None else torch.from_numpy(np.stack([arkit[frame] for frame in frames]))
+    rows = [ids[frame] for frame in frames]
+    parameters = {name: value[rows] for name, value in (flame or {}).items()}
     texture_mean, texture_std, seen = statistics.texture_statistics(map(textures, frames))
     colour_mean, colour_axes = statistics.colour_statistics(texture_mean, seen)
     neutral = frames[nearest]
@@ -107,5 +112,6 @@ def summarise(
         tables=tables,
         neutral_arkit=None if arkit is None else torch.from_numpy(arkit[neutral]),
         neutral_frame=ids[neutral],
-        train_frames=torch.tensor([ids[frame] for frame in frames]),
+        train_frames=torch.tensor(rows),
+        motion_per_unit=statistics.motion_by_signal(weights, parameters, lambda: map(mesh.vertices, frames)),
     )

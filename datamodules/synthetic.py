@@ -240,7 +240,12 @@ class Synthetic(Capture):
 
     def _summarise(self) -> CaptureSummary:
         train = [self._frame_ids[f] for f in self.frames["train"]]
-        mean, std, nearest = statistics.vertex_statistics(lambda: (np.array(self.array("vertices")[i]) for i in train))
+        flame = {k: v[train] for k, v in self.flame.items()} if self.layout else None
+
+        def meshes() -> Iterator[np.ndarray]:
+            return (np.array(self.array("vertices")[i]) for i in train)
+
+        mean, std, nearest = statistics.vertex_statistics(meshes)
         texture_mean, texture_std, seen = statistics.texture_statistics(self._texture(i) for i in train)
         colour_mean, colour_axes = statistics.colour_statistics(texture_mean, seen)
         neutral = train[nearest]
@@ -266,6 +271,7 @@ class Synthetic(Capture):
             flame_edition=EDITION if self.layout else "",
             neutral_frame=neutral,
             train_frames=torch.tensor(train),
+            motion_per_unit=statistics.motion_by_signal(self.arkit[train], flame, meshes),
         )
 
     def _texture(self, index: int) -> tuple[Tensor, Tensor]:

@@ -32,6 +32,8 @@ def summary() -> CaptureSummary:
     made, neutral = fixtures.summary(), signals(1)
     made.train_frames, made.neutral_frame = torch.tensor([0, 2]), 0
     made.neutral_arkit = neutral.arkit[0]
+    made.motion_per_unit = {"arkit": 0.5 + torch.arange(52) / 52, "flame.expression": torch.linspace(2, 0.1, 100)}
+    made.motion_per_unit |= {"flame.jaw": torch.tensor([20.0, 3.0, 6.0]), "flame.eyes": torch.zeros(6)}
     made.neutral_flame, made.flame_edition = {k: v[0] for k, v in neutral.flame.items()}, "2020"
     return made
 

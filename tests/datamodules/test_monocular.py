@@ -87,6 +87,7 @@ def test_it_provides_what_it_says(kind: str, prepared: dict[str, Monocular]) -> 
     summary = capture.summary
     assert summary.flame_edition == {"insta": "2020", "imavatar": "layout", "vhap": "layout"}[kind]
     assert summary.train_cameras == capture.cameras_of("test") == capture.summary.cameras.names
+    assert {name for name in summary.motion_per_unit if name != "arkit"} == {p.removeprefix("driving.") for p in driving}
     assert summary.train_frames.tolist() == [0, 1] and set(summary.neutral_flame) == set(batch.driving.flame)
     assert capture.manifest()
 

@@ -91,6 +91,7 @@ def test_summary_statistics_match_numpy(capture: Multiface) -> None:
     np.testing.assert_allclose(summary.neutral_vertices, meshes[1], atol=1e-5)
     np.testing.assert_allclose(summary.head_pose, tiny.pose(1), atol=1e-6)
     np.testing.assert_allclose(summary.neutral_arkit, [(k + 1) % 52 / 52 for k in range(52)], atol=1e-6)
+    assert set(summary.motion_per_unit) == {"arkit"} and summary.motion_per_unit["arkit"].shape == (52,)
     textures = [capture.read(Sample(*frame, "400002")).texture for frame in tiny.FRAMES[:3]]
     values = torch.stack([t.average[0] for t in textures]).double().numpy()
     seen = np.broadcast_to(torch.stack([t.coverage[0] for t in textures]).numpy() > 0, values.shape)

@@ -12,6 +12,7 @@ from avatarzoo import registry
 from avatarzoo.batch import HeadBatch
 from avatarzoo.datamodules.multiface import Multiface
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip
+from avatarzoo.rigs.arkit import ARKIT_NAMES
 
 CAPTURES = Path(os.environ.get("AVATARZOO_CAPTURES", Path(__file__).parents[3] / "shared" / "captures"))
 CAMERAS = ["400002", "400017", "400020", "400026", "400035"]  # the five views; 400017 and 400035 have no depth
@@ -66,6 +67,8 @@ def test_the_summary_is_that_of_the_capture(capture: Multiface) -> None:
     nose = int(summary.vertex_mean[:, 2].argmax())
     assert abs(float(summary.vertex_mean[nose, 0])) < 10, "z points out of the face"
     assert summary.neutral_arkit.shape == (52,) and float(summary.neutral_arkit.amax()) <= 1
+    motion = dict(zip(ARKIT_NAMES, summary.motion_per_unit["arkit"].tolist(), strict=True))
+    assert 0.5 < motion["JawOpen"] < 20 and motion["TongueOut"] < 0.5, "mm; few frames, so what moves little counts little"
 
 
 def test_regions_lie_on_the_mouth_and_the_eyes(capture: Multiface) -> None:

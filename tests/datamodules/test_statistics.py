@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from avatarzoo.datamodules.statistics import colour_statistics, fill_holes, texture_statistics, vertex_statistics
+from avatarzoo.datamodules.statistics import (
+    colour_statistics,
+    fill_holes,
+    motion_by_signal,
+    motion_per_unit,
+    texture_statistics,
+    vertex_statistics,
+)
 
 RNG = np.random.default_rng(0)
 
@@ -17,6 +24,53 @@ def test_vertices() -> None:
     np.testing.assert_allclose(mean, meshes.mean(axis=0), rtol=1e-6)
     assert std == pytest.approx(meshes.astype(float).var(axis=0).mean() ** 0.5, rel=1e-6)
     assert nearest == int(((meshes - meshes.mean(axis=0)) ** 2).sum(axis=(1, 2)).argmin())
+
+
+def test_motion_is_what_a_unit_of_each_number_moves() -> None:
+    rng = np.random.default_rng(1)
+    signals, basis = rng.normal(size=(200, 4)) * (1.0, 0.1, 3.0, 1.0), rng.normal(size=(4, 11, 3)) * 5
+    signals[:, 2] += signals[:, 0]  # correlated numbers do not take each other's motion
+    basis[3] = 0
+    meshes = 100 + np.einsum("nd,dvx->nvx", signals, basis)
+    found = motion_per_unit(signals, iter(meshes), noise=1e-6)
+    np.testing.assert_allclose(found, np.sqrt((basis**2).sum(axis=2).mean(axis=1)), rtol=1e-5, atol=1e-5)
+    assert found.dtype == torch.float32
+
+
+def test_motion_against_ridge_regression_in_its_dual_form() -> None:
+    rng = np.random.default_rng(2)
+    signals, meshes = rng.random((6, 9)), rng.normal(size=(6, 5, 3))  # fewer frames than numbers
+    signals[:, 4] = 0.25
+    rows, centred = signals - signals.mean(axis=0), (meshes - meshes.mean(axis=0)).reshape(6, -1)
+    slopes = rows.T @ np.linalg.solve(rows @ rows.T + 6 * 0.1**2 * np.eye(6), centred)
+    expected = np.sqrt((slopes.reshape(9, 5, 3) ** 2).sum(axis=2).mean(axis=1))
+    assert expected[4] == 0
+    np.testing.assert_allclose(motion_per_unit(signals, iter(meshes), noise=0.1), expected, rtol=1e-5, atol=1e-9)
+
+
+def test_a_number_that_only_trembles_is_not_credited_with_what_others_move() -> None:
+    rng = np.random.default_rng(4)
+    signals = np.stack([rng.random(40), 1e-3 * rng.random(40)], axis=1)
+    meshes = signals[:, :1, None] * np.ones((40, 5, 3)) + rng.normal(size=(40, 5, 3)) * 0.1
+    found = motion_per_unit(signals, iter(meshes))
+    assert abs(float(found[0]) - 3**0.5) < 0.1 and found[1] < 2
+    assert motion_per_unit(signals, iter(meshes), noise=1e-9)[1] > 20
+
+
+def test_motion_by_signal_splits_what_was_regressed_together() -> None:
+    rng = np.random.default_rng(3)
+    arkit = torch.rand(8, 52)
+    flame = {"expression": torch.rand(8, 5), "jaw": torch.rand(8, 3)}
+    meshes = rng.normal(size=(8, 4, 3))
+    found = motion_by_signal(arkit, flame, lambda: iter(meshes))
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
+        "arkit": (52,),
+        "flame.expression": (5,),
+        "flame.jaw": (3,),
+    }
+    together = motion_per_unit(torch.cat(list(flame.values()), dim=1).numpy(), iter(meshes))
+    assert torch.equal(torch.cat([found["flame.expression"], found["flame.jaw"]]), together)
+    assert motion_by_signal(None, None, lambda: iter(meshes)) == {}
 
 
 def test_textures_count_only_what_was_seen() -> None:

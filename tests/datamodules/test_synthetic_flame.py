@@ -38,6 +38,10 @@ def test_parameters_give_the_mesh(capture: Synthetic) -> None:
         torch.testing.assert_close(rig(p)[0], batch.mesh.vertices, atol=5e-3, rtol=0)
     assert capture.summary.flame_edition == EDITION and set(capture.summary.neutral_flame) == {"expression", "jaw", "eyes"}
     assert capture.summary.topology.triangles.shape == (9976, 3)
+    motion = capture.summary.motion_per_unit
+    shapes = {"arkit": 52, "flame.expression": 100, "flame.jaw": 3, "flame.eyes": 6}
+    assert {name: len(values) for name, values in motion.items()} == shapes
+    assert all(values.isfinite().all() and (values >= 0).all() for values in motion.values())
     neutral = capture.frames["train"][capture.summary.train_frames.tolist().index(capture.summary.neutral_frame)]
     assert neutral in capture.frames["train"]
 

@@ -10,6 +10,7 @@ from avatarzoo.batch import Driving, HeadBatch
 from avatarzoo.drivers.arkit import ARKitDriver
 from avatarzoo.drivers.flame import FlameDriver
 from avatarzoo.drivers.frame_code import FrameCode
+from avatarzoo.drivers.signal_to_code import SignalToCode
 from avatarzoo.errors import ConfigError
 from avatarzoo.rigs.arkit import ARKIT_NAMES
 
@@ -84,7 +85,56 @@ def test_flame_takes_the_leading_expressions_and_scales_rotations() -> None:
     flame = {"expression": torch.randn(1, 100), "jaw": torch.randn(1, 3), "eyes": torch.randn(1, 6)}
     signal = torch.cat([5 * flame["jaw"], flame["expression"][:, :3]], dim=1)
     made = HeadBatch(fx.batch((0, 0)).meta, driving=Driving(flame=flame))
-    torch.testing.assert_close(driver(made).value, driver.to_code(signal))
+    torch.testing.assert_close(driver(made).value, driver.to_code.layers(signal).reshape(1, *SHAPE))
+
+
+def test_in_the_unit_of_motion_numbers_count_by_what_they_move() -> None:
+    summary = fx.summary()
+    motion = {"flame.expression": torch.linspace(4, 0, 100), "flame.jaw": torch.tensor([40.0, 0.5, 12.0])}
+    motion |= {"flame.eyes": torch.zeros(6), "arkit": torch.linspace(0, 8, 52)}
+    summary.motion_per_unit, summary.vertex_std = motion, 2.0
+    driver = FlameDriver(SHAPE, parts=["eyes", "expression", "jaw"], expressions=2)
+    driver.bind(summary)
+    # gaze counts although no vertex of this mesh turns with it; the jaw at least as in the unit "value"
+    expected = torch.cat([torch.full((6,), 3.0), motion["flame.expression"][:2] / 2, torch.tensor([20.0, 5.0, 6.0])])
+    torch.testing.assert_close(driver.to_code.factor, expected)
+    arkit = ARKitDriver(SHAPE, unit="motion", exclude=["TongueOut", "JawOpen"])
+    arkit.bind(summary)
+    kept = [name for name in ARKIT_NAMES if name not in ("TongueOut", "JawOpen")]
+    for name, factor in zip(kept, arkit.to_code.factor.tolist(), strict=True):
+        moved = float(motion["arkit"][ARKIT_NAMES.index(name)]) / 2
+        assert factor == pytest.approx(max(moved, 1.0) if name.startswith("Eye") else moved), name
+    for made in (FlameDriver(SHAPE, unit="value"), ARKitDriver(SHAPE)):
+        before = made.to_code.factor.clone()
+        made.bind(summary)
+        assert torch.equal(made.to_code.factor, before)
+
+
+def test_numbers_that_move_little_no_longer_hide_those_that_move_much() -> None:
+    """A code linear in 40 numbers, of which two count, is learned from 12 frames and asked for on frames not seen."""
+    generator = torch.Generator().manual_seed(0)
+    seen, unseen = torch.randn(12, 40, generator=generator), torch.randn(50, 40, generator=generator)
+    strength = torch.full((40,), 0.01)
+    strength[[3, 30]] = 1.0
+    directions = strength[:, None] * torch.randn(40, 256, generator=generator)
+    errors = {}
+    for name, factor in (("value", torch.ones(40)), ("motion", strength)):
+        to_code = SignalToCode(40, SHAPE, [])
+        to_code.factor = factor
+        optimizer = torch.optim.SGD(to_code.parameters(), lr=1.0)
+        for _ in range(400):
+            optimizer.zero_grad()
+            (to_code(seen).flatten(1) - seen @ directions).square().mean().backward()
+            optimizer.step()
+        error = to_code(unseen).flatten(1).detach() - unseen @ directions
+        errors[name] = float(error.square().sum() / (unseen @ directions).square().sum())
+    assert errors["value"] > 0.4 and errors["motion"] < 0.1
+
+
+@pytest.mark.parametrize("make", [lambda: FlameDriver(SHAPE), lambda: ARKitDriver(SHAPE, unit="motion")])
+def test_a_capture_that_does_not_say_what_moves_is_named(make) -> None:
+    with pytest.raises(ConfigError, match=r"Say driver.unit=value"):
+        make().bind(fx.summary())
 
 
 @pytest.mark.parametrize(
@@ -93,6 +143,8 @@ def test_flame_takes_the_leading_expressions_and_scales_rotations() -> None:
         (lambda: ARKitDriver(SHAPE, exclude=["JawOpn"]), "'JawOpen'"),
         (lambda: FlameDriver(SHAPE, parts=["jaws"]), "'jaw'"),
         (lambda: FlameDriver(SHAPE, expressions=101), "1 to 100"),
+        (lambda: FlameDriver(SHAPE, unit="motions"), "'motion'"),
+        (lambda: ARKitDriver(SHAPE, unit="mm"), "motion, value"),
         (lambda: ARKitDriver(SHAPE, hidden=[0]), "1 or more"),
     ],
 )

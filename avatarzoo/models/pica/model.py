@@ -257,11 +257,11 @@ class PiCA(Avatar):
     def halves(self) -> Halves:
         """Return the decoders with the mesh, and the pixel decoder with its lookups (see ``Avatar``)."""
         code = torch.zeros(1, *self.latent_shape, device=self.mesh.mean.device)
-        towards = code.new_tensor([0.0, 0.0, 1.0])[None, :, None, None].expand(1, 3, *code.shape[2:])
+        towards = code.new_tensor([[0.0, 0.0, 1.0]])
 
         def decode() -> tuple[Tensor, Tensor]:
             position_map = self.geometry(code).float()
-            return self.mesh.vertices(position_map), self.expression(torch.cat([code, towards], dim=1)).float()
+            return self.mesh.vertices(position_map), self.expression_map(code, towards).float()
 
         def shade(codes: Tensor, uv: Tensor, xyz: Tensor) -> Tensor:
             return self.shade(codes, [len(uv)], uv, xyz)
