@@ -27,23 +27,27 @@ def vertex_statistics(meshes: Callable[[], Iterable[np.ndarray]]) -> tuple[Tenso
     return torch.from_numpy(mean.astype(np.float32)), float(np.sqrt(squares.mean())), int(squares.argmin())
 
 
-def motion_per_unit(signals: np.ndarray, meshes: Iterable[np.ndarray], noise: float = 0.01) -> Tensor:
+def motion_per_unit(signals: np.ndarray, meshes: Iterable[np.ndarray], ridge: float = 1e-3, noise: float = 0.01) -> Tensor:
     """Return how far each driving number moves the mesh: a ridge regression of the vertices on all numbers at once.
 
     Args:
-        signals: N,D, one row per frame.
+        signals: N,D, one row per frame. For the regression each column is divided by its standard deviation, so that
+            radians of a jaw and coefficients of an expression are penalised alike.
         meshes: N times V,3 mm, gone through once.
-        noise: standard deviation of a tracker's noise in the numbers. One that varies less is shrunk towards 0: what went
-            along with its noise in a few frames says little of what it would do if it moved.
+        ridge: penalty, as a share of a row's mean squared length.
+        noise: the least to divide by, in the unit of the signals. A number that only trembles is shrunk towards 0: what
+            went along with its trembling in a few frames says little of what it would do if it moved.
 
     Returns:
         D float32, mm per unit: root over the vertices of the mean squared displacement. 0 for a number that never changes.
     """
-    rows = signals.astype(np.float64) - signals.mean(axis=0, dtype=np.float64)
+    spread = np.maximum(signals.std(axis=0, dtype=np.float64), noise)
+    rows = (signals - signals.mean(axis=0, dtype=np.float64)) / spread
     products: np.ndarray | float = 0.0
     for row, mesh in zip(rows, meshes, strict=True):
         products = products + np.outer(row, mesh.astype(np.float64).ravel())
-    slopes = np.linalg.solve(rows.T @ rows + len(rows) * noise**2 * np.eye(rows.shape[1]), products)
+    penalty = max(ridge * float((rows**2).sum(axis=1).mean()), 1e-12)  # above 0 where no number changes
+    slopes = np.linalg.solve(rows.T @ rows + penalty * np.eye(rows.shape[1]), products) / spread[:, None]
     return torch.from_numpy(np.sqrt(3 * (slopes**2).mean(axis=1)).astype(np.float32))
 
 

@@ -32,7 +32,7 @@ def test_motion_is_what_a_unit_of_each_number_moves() -> None:
     signals[:, 2] += signals[:, 0]  # correlated numbers do not take each other's motion
     basis[3] = 0
     meshes = 100 + np.einsum("nd,dvx->nvx", signals, basis)
-    found = motion_per_unit(signals, iter(meshes), noise=1e-6)
+    found = motion_per_unit(signals, iter(meshes), ridge=1e-9)
     np.testing.assert_allclose(found, np.sqrt((basis**2).sum(axis=2).mean(axis=1)), rtol=1e-5, atol=1e-5)
     assert found.dtype == torch.float32
 
@@ -41,20 +41,32 @@ def test_motion_against_ridge_regression_in_its_dual_form() -> None:
     rng = np.random.default_rng(2)
     signals, meshes = rng.random((6, 9)), rng.normal(size=(6, 5, 3))  # fewer frames than numbers
     signals[:, 4] = 0.25
-    rows, centred = signals - signals.mean(axis=0), (meshes - meshes.mean(axis=0)).reshape(6, -1)
-    slopes = rows.T @ np.linalg.solve(rows @ rows.T + 6 * 0.1**2 * np.eye(6), centred)
+    scale = np.maximum(signals.std(axis=0), 0.3)  # some columns vary more, some less
+    rows, centred = (signals - signals.mean(axis=0)) / scale, (meshes - meshes.mean(axis=0)).reshape(6, -1)
+    penalty = 0.01 * np.mean([row @ row for row in rows])
+    slopes = rows.T @ np.linalg.solve(rows @ rows.T + penalty * np.eye(6), centred) / scale[:, None]
     expected = np.sqrt((slopes.reshape(9, 5, 3) ** 2).sum(axis=2).mean(axis=1))
     assert expected[4] == 0
-    np.testing.assert_allclose(motion_per_unit(signals, iter(meshes), noise=0.1), expected, rtol=1e-5, atol=1e-9)
+    found = motion_per_unit(signals, iter(meshes), ridge=0.01, noise=0.3)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_units_of_the_numbers_do_not_matter() -> None:
+    rng = np.random.default_rng(5)
+    signals, meshes = rng.normal(size=(8, 20)), rng.normal(size=(8, 5, 3))
+    units = 10.0 ** rng.uniform(-1, 1, size=20)
+    found, other = (motion_per_unit(s, iter(meshes)) for s in (signals, signals * units))
+    np.testing.assert_allclose(other * units, found, rtol=1e-5)
 
 
 def test_a_number_that_only_trembles_is_not_credited_with_what_others_move() -> None:
     rng = np.random.default_rng(4)
-    signals = np.stack([rng.random(40), 1e-3 * rng.random(40)], axis=1)
+    signals = np.stack([rng.random(40), 1e-5 * rng.random(40)], axis=1)
     meshes = signals[:, :1, None] * np.ones((40, 5, 3)) + rng.normal(size=(40, 5, 3)) * 0.1
     found = motion_per_unit(signals, iter(meshes))
-    assert abs(float(found[0]) - 3**0.5) < 0.1 and found[1] < 2
-    assert motion_per_unit(signals, iter(meshes), noise=1e-9)[1] > 20
+    assert abs(float(found[0]) - 3**0.5) < 0.1 and found[1] < 100
+    assert motion_per_unit(signals, iter(meshes), noise=1e-9)[1] > 5000
+    assert float(motion_per_unit(np.ones((3, 2)), iter(meshes[:3])).abs().max()) == 0
 
 
 def test_motion_by_signal_splits_what_was_regressed_together() -> None:
