@@ -72,7 +72,7 @@ class CaptureSummary(Group):
         train_frames: N int64 indices of the training frames, or None where the capture does not say.
         train_cameras: names of the cameras of the training pictures, or None where the capture does not say.
         motion_per_unit: how far each number of a driving signal moves the tracked mesh (mm per unit, root mean square over
-            the vertices), by signal: "arkit" 52, "flame.expression" 100, ...; None where the capture does not say.
+            the vertices), by signal: "arkit" 52, "flame.expression" 100, ...; of signals that the capture has.
         head_pose: 3,4 mm, that frame's head pose.
         tables: names of segments, frames, cameras and subjects, as in ``batch.Meta``.
     """

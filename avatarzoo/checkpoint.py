@@ -17,6 +17,7 @@ from avatarzoo import registry
 from avatarzoo.build import build_model
 from avatarzoo.capture import CaptureSummary
 from avatarzoo.errors import ConfigError, near_path
+from avatarzoo.later_options import complete
 from avatarzoo.models.base import Model
 
 PREFIX = "model."
@@ -146,7 +147,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Args:
         path: of a file or of a run.
     """
-    return yaml.safe_load(read(path)["avatarzoo"]["config"])
+    return complete(yaml.safe_load(read(path)["avatarzoo"]["config"]))
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
@@ -186,7 +187,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), device: str | tor
     record = content["avatarzoo"]
     for plugin in plugins:
         registry.load_plugin_file(plugin)
-    config = yaml.safe_load(record["config"])
+    config = complete(yaml.safe_load(record["config"]))
     summary = CaptureSummary.from_plain(record["summary"])
     try:
         model = build_model(config, summary)

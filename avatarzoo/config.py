@@ -24,6 +24,7 @@ import avatarzoo.recipes
 from avatarzoo import registry
 from avatarzoo.compose import at_path, compose, merge, one_line, parse_override, refuse_resolvers, split_list
 from avatarzoo.errors import ConfigError, did_you_mean
+from avatarzoo.later_options import complete
 from avatarzoo.schema import COMPONENTS, MEANT, Top, check_config, keys_of
 
 RECIPES = Path(avatarzoo.recipes.__file__).parent
@@ -73,7 +74,7 @@ def from_yaml(text: str) -> dict[str, Any]:
         text: YAML.
 
     Returns:
-        Plain containers.
+        Plain containers; options that came later are as they were before there were any.
 
     Raises:
         ConfigError: the text is not YAML or not a mapping.
@@ -84,7 +85,7 @@ def from_yaml(text: str) -> dict[str, Any]:
         raise ConfigError(f"The config is not YAML: {one_line(error)}") from error
     if not isinstance(config, dict):
         raise ConfigError("The config holds no keys.")
-    return config
+    return complete(config)
 
 
 def load(recipe: str | Path | None = None, overrides: Sequence[str] = (), plugins: Sequence[str | Path] = ()) -> Config:

@@ -19,9 +19,7 @@ def camera_named(name: str | None, table: CameraTable) -> str:
     Raises:
         ConfigError: there is none.
     """
-    if name is None:
-        return table.views.get("Front", table.names[0])
-    name = table.views.get(name, name)
+    name = table.views.get("Front", table.names[0]) if name is None else table.views.get(name, name)
     if name not in table.names:
         known = [*table.names, *table.views]
         raise ConfigError(f"There is no camera {name!r}.{did_you_mean(name, known, all_of='Cameras and views')}")

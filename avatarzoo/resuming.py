@@ -19,6 +19,7 @@ from avatarzoo.schema import check_config
 
 TOLERANCE = 1e-4  #: mean difference of a statistic in units of its mean size; another machine rounds its sums differently
 SHOWN = 4  #: differences a message lists
+ESTIMATED = {"motion_per_unit"}  #: of a summary: follows from the rest, and a version may estimate it differently
 
 
 def check_resumable(content: Mapping[str, Any], path: Path) -> None:
@@ -92,7 +93,7 @@ def check_same_capture(capture: Capture, record: Mapping[str, Any], path: Path) 
             f"{path} was trained on other pictures than data={capture.summary.name} gives ({counts}, in order): "
             f"a resumed run sees the same ones. {advice}"
         )
-    known = {f.name for f in fields(CaptureSummary)}
+    known = {f.name for f in fields(CaptureSummary)} - ESTIMATED
     kept = {key: value for key, value in record["summary"].items() if key in known}  # versions add and drop statistics
     now_plain = {key: value for key, value in capture.summary.to_plain().items() if key in kept}
     for key, then, now in _differences("", kept, now_plain):

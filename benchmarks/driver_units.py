@@ -65,7 +65,7 @@ def meshes(model: PiCA, batch: HeadBatch) -> Tensor:
     return model.mesh.tracked(model.geometry(model.driver(batch).value))
 
 
-def train(model: PiCA, frames: list[HeadBatch], unit: float, steps: int) -> None:
+def train(model: PiCA, frames: list[HeadBatch], vertex_std: float, steps: int) -> None:
     parts: list[nn.Module] = [model.driver, model.geometry]
     groups = [{"params": part.parameters(), "lr": rate} for part, rate in zip(parts, (5e-4, 2e-3), strict=True)]
     optimizer = torch.optim.Adam(groups, fused=True)
@@ -73,7 +73,7 @@ def train(model: PiCA, frames: list[HeadBatch], unit: float, steps: int) -> None
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
         batch = collate([frames[i] for i in torch.randint(len(frames), (BATCH,), generator=generator).tolist()])
-        loss = ((meshes(model, batch) - batch.mesh.vertices) / unit).square().mean()
+        loss = ((meshes(model, batch) - batch.mesh.vertices) / vertex_std).square().mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([p for part in parts for p in part.parameters()], 1.0)

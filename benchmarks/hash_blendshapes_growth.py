@@ -62,7 +62,7 @@ def with_anchors(args: argparse.Namespace, device: torch.device) -> dict[str, di
     for factor in DENSITIES:
         ratio = times[factor] / times[1.0]
         print(f"{counts[factor]:>5} anchors {times[factor]:>10.0f} ms {ratio:>6.2f} x at {args.size // 2} pixels")
-    return {str(counts[factor]): {"ms": times[factor], "size": args.size // 2} for factor in DENSITIES}
+    return {str(factor): {"anchors": counts[factor], "ms": times[factor], "size": args.size // 2} for factor in DENSITIES}
 
 
 def in_turn(works: dict[Any, Any], rounds: int, device: torch.device) -> dict[Any, float]:
@@ -77,7 +77,7 @@ def in_turn(works: dict[Any, Any], rounds: int, device: torch.device) -> dict[An
 
 
 def peak_mb(work: Any, device: torch.device) -> float:
-    """Return the greatest memory so far on a CPU, of the work alone on CUDA; call with growing works."""
+    """Return the greatest memory of the process so far, on CUDA during the work; call with growing works."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     work()

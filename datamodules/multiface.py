@@ -12,7 +12,7 @@ from torch import Tensor
 
 from avatarzoo.batch import Camera, Driving, HeadBatch, Mesh, Meta, Texture, View
 from avatarzoo.capture import CaptureSummary
-from avatarzoo.datamodules import inspection
+from avatarzoo.datamodules import inspection, statistics
 from avatarzoo.datamodules.arkit import read_arkit
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.cache import atomic, capture_folder, digest, file_hashes, stamps
@@ -179,7 +179,18 @@ class Multiface(Capture):
         files += [path for frame in train for path in (self.layout.mesh(frame), self.layout.transform(frame))]
         names = [self.textures.files[frame].name for frame in train]
         shape = [f.name for f in fields(CaptureSummary)]  # a summary of another version is made anew
-        key = digest(FORMAT, shape, names, train, self.texture_size, self.size, self.views, self.tables, stamps(files))
+        key = digest(
+            FORMAT,
+            statistics.VERSION,
+            shape,
+            names,
+            train,
+            self.texture_size,
+            self.size,
+            self.views,
+            self.tables,
+            stamps(files),
+        )
         path = self.folder / f"summary-{key}.pt"
         if path.is_file():
             return CaptureSummary.from_plain(torch.load(path, weights_only=True))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
 
 import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
+
+VERSION = 1  #: of what the formulas give; goes into the keys of cached summaries
+BLOCK = 64  #: meshes held at once
 
 
 def vertex_statistics(meshes: Callable[[], Iterable[np.ndarray]]) -> tuple[Tensor, float, int]:
@@ -43,10 +47,16 @@ def motion_per_unit(signals: np.ndarray, meshes: Iterable[np.ndarray], ridge: fl
     """
     spread = np.maximum(signals.std(axis=0, dtype=np.float64), noise)
     rows = (signals - signals.mean(axis=0, dtype=np.float64)) / spread
+    rows[:, np.ptp(signals, axis=0) == 0] = 0  # exactly
     products: np.ndarray | float = 0.0
-    for row, mesh in zip(rows, meshes, strict=True):
-        products = products + np.outer(row, mesh.astype(np.float64).ravel())
-    penalty = max(ridge * float((rows**2).sum(axis=1).mean()), 1e-12)  # above 0 where no number changes
+    start, rest = 0, iter(meshes)
+    while some := list(islice(rest, BLOCK)):
+        block = np.stack(some).reshape(len(some), -1).astype(np.float64)
+        products = products + rows[start : start + len(some)].T @ block
+        start += len(some)
+    if start != len(rows):
+        raise ValueError(f"{len(rows)} rows of signals, {start} meshes.")
+    penalty = max(ridge * float((rows**2).sum(axis=1).mean()), 1e-9)  # above 0 where no number changes
     slopes = np.linalg.solve(rows.T @ rows + penalty * np.eye(rows.shape[1]), products) / spread[:, None]
     return torch.from_numpy(np.sqrt(3 * (slopes**2).mean(axis=1)).astype(np.float32))
 
@@ -59,7 +69,7 @@ def motion_by_signal(
     Args:
         arkit: N,52 weights of the frames, or None.
         flame: N,... parameters by name; those of FLAME are regressed together. None where there are none.
-        meshes: called once per signal; gives N times V,3 mm.
+        meshes: called for ARKit and for FLAME; gives N times V,3 mm.
 
     Returns:
         By signal, "arkit" or "flame.NAME", as ``motion_per_unit``.

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import driven_capture
 import numpy as np
 import pillow_capture as pillow
 import pytest
@@ -154,6 +155,12 @@ def test_a_comparison_shows_truth_avatar_and_error_of_a_held_out_segment(ckpt: P
     assert np.abs(middle / 255 - drawn.permute(1, 2, 0).numpy()[:rows]).max() < 0.51 / 255
     apart = (truth - drawn).abs().mean(0).numpy()[:rows, : right.shape[1]]
     assert right[apart == 0].max(initial=0) == 0 and right.sum(-1)[apart > 0.2].min(initial=765) > 300
+
+
+def test_a_comparison_needs_what_the_avatar_reads(tmp_path: Path) -> None:
+    driven = driven_capture.write_checkpoint(tmp_path / "arkit.ckpt", "arkit")
+    with pytest.raises(ConfigError, match=r"needs driving.arkit, which the segment does not give"):
+        render(driven, "compare", out=tmp_path / "x.png", quiet=True, segment=fixtures.SEGMENT)
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,9 @@ def test_a_capture_may_be_renamed_and_measured_on_another_machine(run):
     summary = capture.summary
     summary.name, summary.tables = "moved", {**summary.tables, "subject": ["moved"]}
     summary.colour_mean = summary.colour_mean * (1 + 1e-6)  # sums in another order
+    record["summary"]["motion_per_unit"], summary.motion_per_unit = {"arkit": torch.ones(52)}, {"arkit": torch.zeros(52)}
     bound = check_same_capture(capture, record, run)
+    assert bound.motion_per_unit["arkit"].sum() == 52, "an estimate that another version makes differently"
     assert bound.to_plain().keys() == record["summary"].keys()
     assert bound.colour_mean.equal(record["summary"]["colour_mean"]), "bound to what it was trained with, to the last bit"
     cut = copy.deepcopy(record)

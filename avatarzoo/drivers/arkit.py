@@ -62,7 +62,7 @@ class ARKitDriver(Driver):
         """Measure each weight by what it moves (see ``Driver``)."""
         if self.unit == "value":
             return
-        motion = motion_of(summary, "arkit", "arkit").clone()
+        motion = motion_of(summary, "arkit", len(ARKIT_NAMES), "arkit")
         eyes = [i for i, name in enumerate(ARKIT_NAMES) if name.startswith("Eye")]  # gaze and lids may move no tracked mesh
         motion[eyes] = motion[eyes].clamp(min=1.0)
         self.to_code.factor = motion.to(self.to_code.factor)[self.keep]

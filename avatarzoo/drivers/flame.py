@@ -46,7 +46,7 @@ class FlameDriver(Driver):
                 from trackers that have them, eyelids (left, right in 0..1).
             expressions: how many leading expression coefficients; the rest count little and are noise of the tracker.
             unit: what a number counts. "motion": how far it moves the tracked mesh over the training frames, in vertex
-                stds. "value": its value, rotations times 3 to 5.
+                stds; rotations and lids at least as with "value". "value": its value, the jaw times 5, eyes times 3.
             hidden: widths of hidden layers; none makes the code linear in the parameters.
             gain: factor on the code: how much faster than the driver's rate the map learns.
 
@@ -71,7 +71,7 @@ class FlameDriver(Driver):
             return
         factors = []
         for part, width in self.widths.items():
-            motion = motion_of(summary, f"flame.{part}", "flame")[:width]
+            motion = motion_of(summary, f"flame.{part}", width, "flame")
             factors.append(motion if part == "expression" else motion.clamp(min=PARTS[part][1]))
         self.to_code.factor = torch.cat(factors).to(self.to_code.factor)
 

@@ -68,21 +68,27 @@ def check_unit(unit: str) -> str:
     return unit
 
 
-def motion_of(summary: CaptureSummary, signal: str, driver: str) -> Tensor:
+def motion_of(summary: CaptureSummary, signal: str, width: int, driver: str) -> Tensor:
     """Return what each number of a signal moves, in vertex stds per unit.
 
     Args:
         summary: of the capture.
         signal: key of ``motion_per_unit``.
+        width: how many of its leading numbers drive.
         driver: asks for it, for the message.
 
     Raises:
-        ConfigError: the summary does not say.
+        ConfigError: the summary does not say, or of fewer numbers.
+        DataError: the training frames' meshes are all alike.
     """
     found = (summary.motion_per_unit or {}).get(signal)
     if found is None:
         raise ConfigError(
-            f"driver {driver!r} measures {signal} by how far it moves the tracked mesh, which the summary of the capture "
-            f"{summary.name!r} does not say (a checkpoint of an earlier version?). Say driver.unit=value."
+            f"driver {driver!r} measures {signal} by how far it moves the tracked mesh, which the capture "
+            f"{summary.name!r} does not say: its data module sets no summary.motion_per_unit of it. Say driver.unit=value."
         )
-    return found / summary.spread("vertex_std", f"driver {driver!r}")
+    if len(found) < width:
+        raise ConfigError(
+            f"driver {driver!r} needs {width} numbers of {signal}, and the capture {summary.name!r} has {len(found)}."
+        )
+    return found[:width] / summary.spread("vertex_std", f"driver {driver!r}")

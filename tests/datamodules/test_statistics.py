@@ -66,7 +66,10 @@ def test_a_number_that_only_trembles_is_not_credited_with_what_others_move() -> 
     found = motion_per_unit(signals, iter(meshes))
     assert abs(float(found[0]) - 3**0.5) < 0.1 and found[1] < 100
     assert motion_per_unit(signals, iter(meshes), noise=1e-9)[1] > 5000
-    assert float(motion_per_unit(np.ones((3, 2)), iter(meshes[:3])).abs().max()) == 0
+    still = np.full((40, 2), 0.1)
+    assert float(motion_per_unit(still, iter(meshes)).abs().max()) == 0
+    with pytest.raises(ValueError, match="40 rows of signals, 3 meshes"):
+        motion_per_unit(signals, iter(meshes[:3]))
 
 
 def test_motion_by_signal_splits_what_was_regressed_together() -> None:

@@ -9,13 +9,14 @@ import torch
 from avatarzoo import registry
 from avatarzoo.batch import lookup
 from avatarzoo.datamodules.flame_layout.model import EDITION
+from avatarzoo.datamodules.statistics import motion_per_unit
 from avatarzoo.datamodules.synthetic import Synthetic
 from avatarzoo.datamodules.tracked_videos.flame_mesh import load_model
 from avatarzoo.errors import ConfigError
 from avatarzoo.geometry.cameras import face_to_camera, to_camera, to_clip
 from avatarzoo.rigs.flame import FlameParameters
 
-TINY = {"image_height": 64, "texture_size": 48, "cameras": 2, "train_frames": 3, "test_frames": 1, "val_fraction": 0}
+TINY = {"image_height": 64, "texture_size": 48, "cameras": 2, "train_frames": 4, "test_frames": 1, "val_fraction": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +42,22 @@ def test_parameters_give_the_mesh(capture: Synthetic) -> None:
     motion = capture.summary.motion_per_unit
     shapes = {"arkit": 52, "flame.expression": 100, "flame.jaw": 3, "flame.eyes": 6}
     assert {name: len(values) for name, values in motion.items()} == shapes
-    assert all(values.isfinite().all() and (values >= 0).all() for values in motion.values())
     neutral = capture.frames["train"][capture.summary.train_frames.tolist().index(capture.summary.neutral_frame)]
     assert neutral in capture.frames["train"]
+
+
+def test_motion_is_of_the_training_frames_own_numbers_and_meshes(capture: Synthetic) -> None:
+    samples = {(s.segment, s.frame): s for s in capture.splits["train"]}
+    batches = [capture.read(samples[frame]) for frame in capture.frames["train"]]
+    assert [int(b.driving.frame) for b in batches] != list(range(len(batches))), "not the first frames"
+    meshes = [b.mesh.vertices[0].numpy() for b in batches]
+    parameters = [torch.cat([b.driving.flame[k][0] for k in ("expression", "jaw", "eyes")]) for b in batches]
+    found = capture.summary.motion_per_unit
+    together = torch.cat([found[f"flame.{k}"] for k in ("expression", "jaw", "eyes")])
+    torch.testing.assert_close(together, motion_per_unit(torch.stack(parameters).numpy(), meshes))
+    weights = torch.cat([b.driving.arkit for b in batches])
+    torch.testing.assert_close(found["arkit"], motion_per_unit(weights.numpy(), meshes))
+    assert together.max() > 0.1
 
 
 def test_the_mesh_lies_on_the_pictures(capture: Synthetic) -> None:
