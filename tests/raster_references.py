@@ -31,7 +31,8 @@ def by_integers(clip: np.ndarray, triangles: np.ndarray, size: tuple[int, int]) 
     contested = np.zeros(size, dtype=bool)
     for number, corners in enumerate(triangles):
         a, b, c = snapped[corners]
-        turn = np.sign(np.cross(b - a, c - a))
+        (ux, uy), (vx, vy) = b - a, c - a
+        turn = np.sign(ux * vy - uy * vx)
         if turn == 0:
             continue
         inside = np.ones(size, dtype=bool)
