@@ -77,19 +77,23 @@ def _fit(words: list[str]) -> None:
 def _test(words: list[str]) -> None:
     from avatarzoo.benchmark.score import score
     from avatarzoo.compose import split_list
+    from avatarzoo.typed import arguments
 
     said, data = _take(words, "ckpt", "protocol", "out", "plugins", "split", "batch_size", "workers", "device", "fit_codes")
     protocols = split_list(said.pop("protocol", None)) or ["tracked-v1"]
-    score(_checkpoint(said), data, protocols, said.pop("out", None), **said)
+    checkpoint, out = _checkpoint(said), said.pop("out", None)
+    score(checkpoint, data, protocols, out, **arguments(score, said))
 
 
 def _render(words: list[str]) -> None:
     from avatarzoo.rendering import render
+    from avatarzoo.typed import arguments
 
     keys = ("ckpt", "out", "what", "path", "framing", "yaw", "pitch", "segment", "size", "frames", "fps", "device")
     said, data = _take(words, *keys, "plugins", "driver.source")
     source = said.pop("driver.source", None)
-    print(render(_checkpoint(said), overrides=data, source=source, **said))
+    checkpoint = _checkpoint(said)
+    print(render(checkpoint, overrides=data, source=source, **arguments(render, said)))
 
 
 def _bench(words: list[str]) -> None:

@@ -20,6 +20,7 @@ from avatarzoo.config import data_of
 from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.example_take import EXAMPLE, example_take
 from avatarzoo.datamodules.take import Take, read_take
+from avatarzoo.devices import device_named
 from avatarzoo.errors import ConfigError, did_you_mean
 from avatarzoo.film import check_name, open_film
 from avatarzoo.film_inputs import camera_named, check_inputs, segment_samples
@@ -105,7 +106,7 @@ def render(
         raise ConfigError(f"framing={framing} is not known.{did_you_mean(framing, FRAMINGS)}")
     if not (0 <= yaw <= 180 and 0 <= pitch <= 80):
         raise ConfigError(f"yaw={yaw} pitch={pitch}: give degrees, yaw in 0..180 and pitch in 0..80.")
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    device = device_named(device)
     loaded = checkpoints.load(checkpoint, plugins, device)
     model, summary = loaded.model, loaded.summary
     if not isinstance(model, Avatar):

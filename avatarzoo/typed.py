@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, field
 from pathlib import Path
 from typing import Any, Literal
@@ -98,6 +98,20 @@ def _convert_union(where: str, kind: Any, value: Any) -> Any:
             return convert(where, choices[0], value)
         raise ConfigError(f"{where} takes {type_name(kind)}, got {value!r}.")
     return close[0]
+
+
+def arguments(function: Callable[..., Any], said: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert what was typed for a function to what its parameters are annotated with.
+
+    Args:
+        function: to be called.
+        said: values by parameter, plain.
+
+    Raises:
+        ConfigError: a value is not of its parameter's type.
+    """
+    hints = typing.get_type_hints(function)
+    return {key: convert(key, hints[key], value) if key in hints else value for key, value in said.items()}
 
 
 def type_name(kind: Any) -> str:

@@ -272,3 +272,20 @@ for kind in registry.KINDS:
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["render", "ckpt=RUN", "fps=abc"], "fps takes int, got 'abc'"),
+        (["render", "ckpt=RUN", "size=2.5"], "size takes int, got 2.5"),
+        (["render", "ckpt=RUN", "yaw=left"], "yaw takes float, got 'left'"),
+        (["test", "ckpt=RUN", "batch_size=many"], "batch_size takes int, got 'many'"),
+        (["test", "ckpt=RUN", "workers=-1"], "workers=-1"),
+        (["test", "ckpt=RUN", "device=gpu"], "device=gpu is none of"),
+        (["curve", "RUN", "batch_size=q"], "batch_size takes int, got 'q'"),
+    ],
+)
+def test_options_of_verbs_have_types(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    assert told in " ".join(capsys.readouterr().err.split())

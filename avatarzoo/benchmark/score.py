@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from avatarzoo import fitting, registry
 from avatarzoo.batch import View
 from avatarzoo.benchmark.aggregate import aggregate
@@ -30,6 +28,7 @@ from avatarzoo.capture import CaptureSummary
 from avatarzoo.checkpoint import Loaded, load
 from avatarzoo.config import data_of
 from avatarzoo.datamodules.base import Capture, ZooData
+from avatarzoo.devices import device_named
 from avatarzoo.errors import ConfigError, DataError
 from avatarzoo.models.base import Avatar, Model
 from avatarzoo.requirements import check_requirements
@@ -79,7 +78,10 @@ def score(
         DataError: a capture the model cannot be scored on, or that lacks what a protocol reads.
     """
     rules = [_protocol(name) for name in dict.fromkeys(protocols)]
-    device = _device(device)
+    device = device_named(device)
+    if batch_size < 1 or workers < 0 or fit_codes < 0:
+        numbers = f"batch_size={batch_size} workers={workers} fit_codes={fit_codes}"
+        raise ConfigError(f"{numbers}: give a batch_size of 1 or more, the others 0 or more.")
     loaded = load(checkpoint, plugins, device)
     model = loaded.model
     if not isinstance(model, Avatar):
@@ -154,14 +156,6 @@ def _announce(
 
 def _protocol(name: str) -> Protocol:
     return registry.build("protocol", name)
-
-
-def _device(name: str) -> str:
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if torch.device(name).type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device={name}, and no CUDA device is available here; use device=cpu or device=auto.")
-    return name
 
 
 def _capture(loaded: Loaded, data: Sequence[str] | Mapping[str, Any] | Capture) -> tuple[Capture, dict[str, Any]]:

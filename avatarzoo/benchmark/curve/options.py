@@ -8,6 +8,7 @@ from typing import Any
 from avatarzoo.benchmark.curve.make import curve
 from avatarzoo.compose import parse_override, split_list
 from avatarzoo.errors import ConfigError, did_you_mean
+from avatarzoo.typed import arguments
 
 KEYS = ("protocol", "out", "device", "batch_size", "workers", "plugins")
 
@@ -43,4 +44,4 @@ def curve_words(words: Sequence[str]) -> None:
         )
     if "plugins" in said:
         said["plugins"] = split_list(said["plugins"])
-    curve(runs, protocols[0], said.pop("out", None), data=data, **said)
+    curve(runs, protocols[0], said.pop("out", None), data=data, **arguments(curve, said))
