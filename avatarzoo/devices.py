@@ -22,5 +22,5 @@ def device_named(name: str) -> str:
     if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
         raise ConfigError(f"device={name} is none of auto, cpu, cuda and cuda:N.")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device={name}, and no CUDA device of that name is available here; use device=cpu or device=auto.")
+        raise ConfigError(f"device={name}, and no CUDA device of that name is there; use device=cpu or device=auto.")
     return name
