@@ -8,6 +8,7 @@ TYPED := build/typed
 
 .PHONY: help install demo test lint format docs wheel clean
 help:
+	@echo "make install make .venv and install AvatarZoo into it"
 	@echo "make demo    train a small Pixel Codec Avatar on the built-in synthetic head (about 10 minutes on two cores)"
 	@echo "make test    run the tests"
 	@echo "make lint    ruff and mypy          make docs   build the documentation into site/"

@@ -89,11 +89,11 @@ def _render(words: list[str]) -> None:
     from avatarzoo.rendering import render
     from avatarzoo.typed import arguments
 
-    keys = ("ckpt", "out", "what", "path", "framing", "yaw", "pitch", "segment", "size", "frames", "fps", "device")
-    said, data = _take(words, *keys, "plugins", "driver.source")
-    source = said.pop("driver.source", None)
+    keys = ("ckpt", "out", "what", "path", "framing", "yaw", "pitch", "segment", "split", "size", "frames", "fps", "device")
+    said, data = _take(words, *keys, "plugins", "driver.source", "driver.edition")
+    said |= {key.removeprefix("driver."): said.pop(key) for key in ("driver.source", "driver.edition") if key in said}
     checkpoint = _checkpoint(said)
-    print(render(checkpoint, overrides=data, source=source, **arguments(render, said)))
+    print(render(checkpoint, overrides=data, **arguments(render, said)))
 
 
 def _bench(words: list[str]) -> None:

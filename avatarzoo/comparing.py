@@ -35,7 +35,15 @@ def camera_of(path: str | None, table: CameraTable) -> str:
 
 
 def film_comparison(
-    model: Avatar, capture: Capture, segment: str, camera: str, out: Path, fps: int, device: str, quiet: bool = False
+    model: Avatar,
+    capture: Capture,
+    segment: str,
+    camera: str,
+    out: Path,
+    fps: int,
+    device: str,
+    quiet: bool = False,
+    split: str | None = None,
 ) -> Path:
     """Film truth, avatar and error, four times the mean absolute difference of R, G and B as heat.
 
@@ -48,19 +56,24 @@ def film_comparison(
         fps: pictures per second.
         device: where to compute.
         quiet: no progress bar.
+        split: of which frames are shown; None shows the whole segment.
 
     Returns:
         What was written.
 
     Raises:
-        ConfigError: the model needs more than the segment gives.
+        ConfigError: the model needs more than the segment gives, or several pictures for one file.
         DataError: the capture has no such segment, or no pictures of it by this camera.
     """
-    samples = segment_samples(capture, segment)
+    samples = segment_samples(capture, segment, split)
     chosen = sorted((s for s in samples if s.camera == camera), key=lambda s: s.frame)
     if not chosen:
         others = sorted({s.camera for s in samples})
         raise DataError(f"Camera {camera!r} has no pictures of segment {segment!r}; these have: {', '.join(others)}.")
+    if out.suffix.lower() == ".png" and len(chosen) > 1:
+        raise ConfigError(
+            f"out={out} holds one picture, and there are {len(chosen)}; give a folder, or a video such as out=avatar.mp4."
+        )
     with Progress(disable=quiet) as bar, open_film(out, fps) as film:
         for sample in bar.track(chosen, description="rendering compare"):
             batch = capture.read(sample)

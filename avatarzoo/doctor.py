@@ -33,7 +33,6 @@ PACKAGES = (
     "imageio",
 )
 OPTIONAL = ("nvdiffrast", "tinycudann", "smplx", "tensorboard")
-FLAME_FILES = ("generic_model.pkl", "flame2023.pkl")
 
 
 @dataclass(frozen=True)
@@ -131,22 +130,19 @@ def _hash_grids() -> Iterator[Finding]:
 
 
 def _files() -> Iterator[Finding]:
+    from avatarzoo.errors import DataError
     from avatarzoo.metrics import lpips
+    from avatarzoo.rigs.flame import find_flame_file
 
     for net in lpips.NETS.values():
         why = lpips.why_unavailable(net)
         yield Finding(f"LPIPS {net}", ABSENT if why else GOOD, why or str(lpips.backbone_file(net)))
-    folder = flame_folder()
-    present = [name for name in FLAME_FILES if (folder / name).is_file()]
-    hint = f"no {' or '.join(FLAME_FILES)} in {folder}; only FLAME-driven models need it (flame.is.tue.mpg.de)"
-    yield Finding("FLAME", GOOD if present else ABSENT, f"{folder / present[0]}" if present else hint)
-
-
-def flame_folder() -> Path:
-    """Return where FLAME's files are looked for: $AVATARZOO_FLAME, else flame/ in AvatarZoo's cache."""
-    from avatarzoo.datamodules.cache import default_folder
-
-    return Path(os.environ.get("AVATARZOO_FLAME") or default_folder() / "flame").expanduser()
+    try:
+        yield Finding("FLAME", GOOD, str(find_flame_file(None)))
+    except DataError:
+        said = os.environ.get("AVATARZOO_FLAME")
+        where = f"no model at AVATARZOO_FLAME={said}" if said else "AVATARZOO_FLAME names no file or folder"
+        yield Finding("FLAME", ABSENT, f"{where}; only FLAME-driven models need it (flame.is.tue.mpg.de)")
 
 
 def _caches() -> Iterator[Finding]:

@@ -26,20 +26,25 @@ def camera_named(name: str | None, table: CameraTable) -> str:
     return name
 
 
-def segment_samples(capture: Capture, segment: str) -> list[Sample]:
-    """Return the samples of a segment in all splits.
+def segment_samples(capture: Capture, segment: str, split: str | None = None) -> list[Sample]:
+    """Return the samples of a segment.
 
     Args:
         capture: prepared.
         segment: its name.
+        split: "train", "val" or "test"; None for all, as a video is one segment of which a part is held out.
 
     Raises:
+        ConfigError: there is no such split.
         DataError: the capture has none.
     """
-    samples = [s for split in capture.splits.values() for s in split]
+    if split is not None and split not in capture.splits:
+        raise ConfigError(f"split={split} is not known.{did_you_mean(split, capture.splits)}")
+    samples = [s for name, some in capture.splits.items() if split in (None, name) for s in some]
     found = [s for s in samples if s.segment == segment]
     if not found:
-        raise DataError(f"The capture has no segment {segment!r}.{did_you_mean(segment, {s.segment for s in samples})}")
+        where = "capture" if split is None else f"capture's split {split!r}"
+        raise DataError(f"The {where} has no segment {segment!r}.{did_you_mean(segment, {s.segment for s in samples})}")
     return found
 
 

@@ -30,7 +30,7 @@ from avatarzoo.losses.base import LossTerm
 from avatarzoo.memory import keep_freed_memory
 from avatarzoo.models.base import Model
 from avatarzoo.requirements import absent_inputs, absent_regions, check_model, check_terms
-from avatarzoo.resuming import check_resumable, check_resumed, check_same_capture, train_samples
+from avatarzoo.resuming import check_goes_on, check_resumable, check_resumed, check_same_capture, train_samples
 from avatarzoo.run_folder import TERM, announce, check_folder, conclude, run_folder, stored, write_record
 from avatarzoo.trainer import build_trainer, check_trainer
 
@@ -59,6 +59,7 @@ def fit(config: Mapping[str, Any]) -> Path:
         before = content["avatarzoo"]
         del content  # weights and the optimizers' state are read again where they go
         check_resumed(config, from_yaml(before["config"]), resumed)
+        check_goes_on(config, int(before["iteration"]), resumed)
     check_folder(config, resumed)
     L.seed_everything(int(config.get("seed", 0)), verbose=False)
     capture = build_capture(config)

@@ -21,7 +21,7 @@ from avatarzoo.datamodules.base import Capture, Sample
 from avatarzoo.datamodules.example_take import EXAMPLE, example_take
 from avatarzoo.datamodules.take import Take, read_take
 from avatarzoo.devices import device_named
-from avatarzoo.errors import ConfigError, did_you_mean
+from avatarzoo.errors import ConfigError, DataError, did_you_mean
 from avatarzoo.film import check_name, open_film
 from avatarzoo.film_inputs import camera_named, check_inputs, segment_samples
 from avatarzoo.geometry.cameras import face_to_camera, resize_intrinsics, to_camera
@@ -43,11 +43,13 @@ def render(
     segment: str | None = None,
     out: str | Path = "avatar.mp4",
     *,
+    split: str | None = None,
     framing: str | None = None,
     yaw: float = 45.0,
     pitch: float = 12.0,
     overrides: Sequence[str] = (),
     source: str | Path | None = None,
+    edition: str | None = None,
     size: int | None = None,
     frames: int | None = None,
     fps: int = 25,
@@ -64,6 +66,7 @@ def render(
         path: "orbit" (default), "dolly", or "camera:NAME" for one of the capture's cameras or named views (the front one is
             the default of "compare").
         segment: of the capture; its frames drive the avatar, evenly spread over the film.
+        split: "train", "val" or "test": of the segment, those frames alone; default: all.
         framing: "head": a square picture that keeps the whole head in it, from where the path's camera stands (default of
             orbit and dolly); "camera": that camera's own crop (default of "camera:NAME").
         yaw, pitch: degrees an orbit swings to either side; with yaw=180 it goes all the way round.
@@ -71,6 +74,7 @@ def render(
         overrides: where that capture lies, e.g. "data.root=DIR"; default: as in training.
         source: a take that drives the avatar by parameters alone (``datamodules.take``), in its own time at ``fps``;
             "example" is a take of seven seconds that needs no file.
+        edition: of FLAME that the take's codes belong to, where its files do not say so themselves.
         size: height of the pictures in pixels; default: the height trained at.
         frames: number of pictures; default: one per driving frame, and at least four seconds where anything moves.
         fps: pictures per second.
@@ -83,7 +87,7 @@ def render(
 
     Raises:
         ConfigError: an unknown value, with the nearest known ones, or a model that cannot render from what there is.
-        DataError: the capture has no such segment.
+        DataError: the capture has no such segment, or a take of another edition of FLAME.
     """
     out = Path(out)
     check_name(out)
@@ -93,6 +97,10 @@ def render(
         raise ConfigError(f"{' '.join(overrides)} says where a capture lies; say segment=NAME too, to be driven by it.")
     if source is not None and segment is not None:
         raise ConfigError(f"driver.source={source} and segment={segment} both drive the avatar; give one of them.")
+    if split is not None and segment is None:
+        raise ConfigError(f"split={split} is a part of a segment; say segment=NAME too.")
+    if edition is not None and source is None:
+        raise ConfigError(f"driver.edition={edition} is said of a take; say driver.source=FILE too.")
     if (size is not None and size < 2) or (frames is not None and frames < 1) or fps < 1:
         raise ConfigError(f"size={size} frames={frames} fps={fps}: give positive numbers (size at least 2).")
     given = {"size": size, "frames": frames, "framing": framing, "driver.source": source}
@@ -114,14 +122,16 @@ def render(
 
     if what == "compare":
         where = camera_of(asked, summary.cameras)
-        return film_comparison(model, _capture(loaded.config, overrides), str(segment), where, out, fps, device, quiet)
+        return film_comparison(
+            model, _capture(loaded.config, overrides), str(segment), where, out, fps, device, quiet, split
+        )
     camera = path_start(path, summary.cameras, size)
     if framing == "head":
         camera = look_at(camera, *_centre_and_up(summary), camera.size[0])
-    drivers = [None] if segment is None else _frames_of(loaded.config, overrides, segment)
+    drivers = [None] if segment is None else _frames_of(loaded.config, overrides, segment, split)
     still = path.startswith("camera:") and segment is None
     count = frames or (1 if still or out.suffix.lower() == ".png" else max(SHORTEST, len(drivers)))
-    take = None if source is None else _take_for(model, _read_take(source, summary), summary).at(frames, fps)
+    take = None if source is None else _take_for(model, _read_take(source, summary, edition), summary).at(frames, fps)
     if take is not None:
         count = len(next(iter(take.signals.values())))
     poses = path_poses(path, camera, summary, count, yaw, pitch)
@@ -213,10 +223,10 @@ def neutral_batch(summary: CaptureSummary) -> HeadBatch:
     )
 
 
-def _frames_of(config: dict, overrides: Sequence[str], segment: str) -> list[tuple[Capture, Sample]]:
+def _frames_of(config: dict, overrides: Sequence[str], segment: str, split: str | None) -> list[tuple[Capture, Sample]]:
     """Return one sample per frame of a segment, in order."""
     capture = _capture(config, overrides)
-    first = {s.frame: s for s in reversed(segment_samples(capture, segment))}
+    first = {s.frame: s for s in reversed(segment_samples(capture, segment, split))}
     return [(capture, first[frame]) for frame in sorted(first)]
 
 
@@ -230,10 +240,11 @@ def _batch(summary: CaptureSummary, driver: tuple[Capture, Sample] | None) -> He
     return neutral_batch(summary) if driver is None else driver[0].read(driver[1])
 
 
-def _read_take(source: str | Path, summary: CaptureSummary) -> Take:
+def _read_take(source: str | Path, summary: CaptureSummary, edition: str | None) -> Take:
     if str(source) == EXAMPLE:
         return example_take(summary.neutral_arkit, summary.neutral_flame, summary.flame_edition)
-    return read_take(source)
+    take = read_take(source)
+    return take if edition is None else replace(take, edition=edition)
 
 
 def _take_for(model: Avatar, take: Take, summary: CaptureSummary) -> Take:
@@ -256,7 +267,11 @@ def _take_for(model: Avatar, take: Take, summary: CaptureSummary) -> Take:
             "A take drives a model trained with driver=arkit or driver=flame."
         )
     if take.flame is not None:
-        check_editions(summary.flame_edition, take.edition, f"driver.source={take.name}")
+        try:
+            check_editions(summary.flame_edition, take.edition, f"driver.source={take.name}")
+        except DataError as error:
+            own = f"If its codes were made for the avatar's model after all, say driver.edition={summary.flame_edition}."
+            raise DataError(f"{error} {own}") from error
     return take
 
 

@@ -30,7 +30,11 @@ def check_model(model: Model, name: str, capture: Capture, data_name: str) -> No
     if isinstance(driver, Driver):
         known = {kind: registry.get("driver", kind).requires for kind in registry.names("driver")}
         fed = [f"driver={kind}" for kind, requires in known.items() if requires and not _missing(requires, capture)]
+        fed = [one for one in fed if one != f"driver={driver.registered_name}"]
         hint = f" What data={data_name} can feed: {', '.join(fed)}." if fed else ""
+        have = [p.rpartition(".")[2] for p in driver.requires if _provided(p, capture.provides)]
+        if have and "parts" in registry.options(type(driver)):
+            hint += f" driver.parts=[{','.join(have)}] takes what there is."
         check_requirements(f"driver {driver.registered_name!r}", driver.requires, capture, data_name, hint)
     check_requirements(f"model {name!r}", model.requires, capture, data_name)
 
@@ -72,6 +76,7 @@ def check_requirements(who: str, requires: Iterable[str], capture: Capture, data
         provides = getattr(registry.get("data", name), "provides", ())
         if name != data_name and all(_provided(p, provides) for p in missing):
             others.append(f"data={name}")
+    instead += "".join(f" {how} gives it." for path, how in capture.stand_ins.items() if missing[0].startswith(path))
     hint = f" {' or '.join(others)} provide{'s' if len(others) == 1 else ''} it." if others else ""
     raise DataError(
         f"{who} needs {', '.join(missing)}, which data={data_name} does not provide; "

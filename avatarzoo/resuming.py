@@ -70,6 +70,24 @@ def check_resumed(config: Mapping[str, Any], before: Mapping[str, Any], path: Pa
         )
 
 
+def check_goes_on(config: Mapping[str, Any], reached: int, path: Path) -> None:
+    """Check that a run which is resumed does not end before where it stands.
+
+    Args:
+        config: of the sitting that begins.
+        reached: steps the checkpoint has done.
+        path: of the checkpoint, for the message.
+
+    Raises:
+        ConfigError: trainer.max_steps is less.
+    """
+    end = (config.get("trainer") or {}).get("max_steps")
+    if end is not None and end < reached:
+        raise ConfigError(
+            f"{path} has done {reached:,} steps, and trainer.max_steps={end} ends before that; give more, or leave it out."
+        )
+
+
 def check_same_capture(capture: Capture, record: Mapping[str, Any], path: Path) -> CaptureSummary:
     """Compare a prepared capture with the one a checkpoint was trained on.
 

@@ -81,8 +81,10 @@ usage: avatarzoo render ckpt=RUN out=FILE.mp4 [key=value ...]
   framing=head|camera       head: a square picture with the whole head in it, from the side of the front camera (default of
                             orbit and dolly); camera: the capture's own crop (default of camera:NAME)
   segment=NAME              drive it with a segment of the capture (data.root=DIR); default: the neutral face
+  split=test                of that segment, the frames of one split alone (a video is one segment: train and test)
   driver.source=TAKE.csv    drive it with recorded parameters (Live Link Face's CSV, a tracker's files);
                             driver.source=example needs no file
+  driver.edition=2020       of FLAME, that the take's codes belong to, where its files do not say so
   size=PIXELS               height of the pictures; default: the height trained at
   frames=N   fps=N          default: one per driving frame and 96 at least where something moves; 25
   device=auto|cpu|cuda      default auto

@@ -84,7 +84,7 @@ def read_size(stored: tuple[int, int], height: int | None) -> tuple[int, int]:
     if height > stored[0]:
         raise ConfigError(
             f"data.image_height is {height}, but the capture's pictures are {stored[1]}x{stored[0]}; give at most "
-            f"{stored[0]}, or leave it out."
+            f"{stored[0]}; data.image_height=null reads them as they are."
         )
     return height, max(1, round(stored[1] * height / stored[0]))
 

@@ -121,7 +121,9 @@ class Synthetic(Capture):
             *("mesh", "mesh.vertices", "mesh.head_pose", "texture", "texture.average", "texture.coverage"),
             *("driving", "driving.frame", "driving.arkit", "meta"),
         }
-        if self.layout:
+        if not self.layout:
+            self.stand_ins = {"driving.flame": "data.rig=flame_layout"}
+        else:
             self.provides |= {"driving.flame.expression", "driving.flame.jaw", "driving.flame.eyes"}
         self._frame_ids = {frame: i for i, frame in enumerate(frames)}
         self.arkit = torch.tensor(self.performance.arkit, dtype=torch.float32)

@@ -129,10 +129,10 @@ def test_test_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPat
 def test_render_separates_its_options_from_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = fake(monkeypatch, "avatarzoo.rendering", "render", Path("x.mp4"))
     assert cli.main(["render", "ckpt=r", "what=mesh", "path=camera:400002", "out=x.mp4", "data.root=/d"]) == 0
-    said = {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"], "source": None}
+    said = {"what": "mesh", "path": "camera:400002", "out": "x.mp4", "overrides": ["data.root=/d"]}
     assert calls == [(("r",), said)]
     assert cli.main(["render", "ckpt=r", "yaw=180", "pitch=0", "framing=camera"]) == 0
-    assert calls[1][1] == {"overrides": [], "source": None, "yaw": 180, "pitch": 0, "framing": "camera"}
+    assert calls[1][1] == {"overrides": [], "yaw": 180, "pitch": 0, "framing": "camera"}
 
 
 def test_bench_speed_reads_lists_and_overrides_of_the_capture(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,8 +94,18 @@ def test_a_tracker_s_parameters_drive_a_model_of_their_edition(tmp_path: Path) -
     vhap = {"expr": stacked["expression"], "jaw_pose": stacked["jaw"], "eyes_pose": stacked["eyes"], "shape": np.zeros(300)}
     zeros = {key: np.zeros((3, 3)) for key in ("rotation", "neck_pose", "translation")}
     np.savez(tmp_path / "vhap.npz", **vhap, **zeros)
-    with pytest.raises(DataError, match="FLAME 2023, and the model is FLAME 2020"):
+    with pytest.raises(DataError, match=r"FLAME 2023, and the model is FLAME 2020.*say driver.edition=2020"):
         render(flame, source=tmp_path / "vhap.npz", out=tmp_path / "other", **options)
+    words = [f"ckpt={flame}", f"driver.source={tmp_path / 'vhap.npz'}", "path=camera:front", "device=cpu"]
+    assert cli.main(["render", *words, "driver.edition='2020'", f"out={tmp_path / 'other'}"]) == 0
+    assert len(frames(tmp_path / "other")) == 3
+    assert cli.main(["render", f"ckpt={flame}", "driver.edition='2020'"]) == 2, "of no take"
+    assert cli.main(["render", *words, "driver.edition=2020", f"out={tmp_path / 'number'}"]) == 0, "typed as a number"
+    np.savez(smirk, expression_params=stacked["expression"], jaw_params=40 * stacked["jaw"])
+    with pytest.raises(DataError, match="Are these degrees"):
+        render(flame, source=smirk, out=tmp_path / "degrees", **options)
+    with pytest.raises(ConfigError, match="Did you mean 'example'"):
+        render(flame, source="exmaple", out=tmp_path / "none", **options)
 
 
 @pytest.mark.parametrize("driver", ["arkit", "flame"])

@@ -146,6 +146,9 @@ def test_a_comparison_shows_truth_avatar_and_error_of_a_held_out_segment(ckpt: P
     )
     found = film(ckpt, tmp_path / "c", what="compare", segment=sample.segment, path=f"camera:{sample.camera}")
     assert len(found) == len(own)
+    frames = {s.frame for s in capture.splits["test"] if (s.segment, s.camera) == (sample.segment, sample.camera)}
+    some = film(ckpt, tmp_path / "s", what="compare", segment=sample.segment, path=f"camera:{sample.camera}", split="test")
+    assert len(some) == len(frames)
     batch = capture.read(own[0])
     truth, drawn = batch.view.image[0], loaded.model.render(batch).image[0].clamp(0, 1)
     width = truth.shape[2]
@@ -160,7 +163,7 @@ def test_a_comparison_shows_truth_avatar_and_error_of_a_held_out_segment(ckpt: P
 def test_a_comparison_needs_what_the_avatar_reads(tmp_path: Path) -> None:
     driven = driven_capture.write_checkpoint(tmp_path / "arkit.ckpt", "arkit")
     with pytest.raises(ConfigError, match=r"needs driving.arkit, which the segment does not give"):
-        render(driven, "compare", out=tmp_path / "x.png", quiet=True, segment=fixtures.SEGMENT)
+        render(driven, "compare", out=tmp_path / "x", quiet=True, segment=fixtures.SEGMENT)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +174,8 @@ def test_a_comparison_needs_what_the_avatar_reads(tmp_path: Path) -> None:
         ({"segment": "S", "path": "orbit"}, "path=camera:NAME"),
         ({"segment": "S", "path": "camera:nowhere"}, "no camera 'nowhere'"),
         ({"segment": "S"}, "no segment 'S'"),
+        ({"segment": fixtures.SEGMENT, "split": "tset"}, "Did you mean 'test'"),
+        ({"segment": fixtures.SEGMENT}, "holds one picture, and there are"),
     ],
 )
 def test_a_comparison_that_cannot_be_made_is_refused(ckpt: Path, tmp_path: Path, options: dict, told: str) -> None:

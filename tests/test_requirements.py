@@ -64,6 +64,12 @@ def test_what_a_driver_lacks_is_said_of_the_driver_with_those_that_fit():
     with pytest.raises(DataError, match=r"^driver 'flame' needs driving\.flame\.expression, .*does not provide") as caught:
         check_model(model, "pica", capture, "toy")
     assert "What data=toy can feed: driver=arkit, driver=frame_code." in str(caught.value)
+    capture.provides.add("driving.flame.jaw")
+    with pytest.raises(DataError, match=r"driver=frame_code\. driver.parts=\[jaw\] takes what there is\.$"):
+        check_model(model, "pica", capture, "toy")
+    capture.stand_ins = {"driving.flame": "data.rig=flame_layout"}
+    with pytest.raises(DataError, match=r"data.rig=flame_layout gives it\.$"):
+        check_model(model, "pica", capture, "toy")
     model.driver = registry.build("driver", {"name": "arkit"}, (4, 2, 2))
     with pytest.raises(DataError, match=r"^model 'pica' needs driving\.flame\.expression"):
         check_model(model, "pica", capture, "toy")

@@ -55,6 +55,13 @@ def test_what_would_change_a_step_is_refused_with_both_values(run, changes, mess
     assert "last.ckpt" in str(caught.value) and "Leave it as before, or start a new run" in str(caught.value)
 
 
+def test_a_run_does_not_end_before_where_it_stands(run):
+    config = (run / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=r"has done 2 steps, and trainer.max_steps=1 ends before that"):
+        fit(toy.config(resume=str(run), trainer__max_steps=1))
+    assert (run / "config.yaml").read_bytes() == config
+
+
 def test_a_snapshot_is_refused_before_anything_is_built_or_written(run, tmp_path, monkeypatch):
     content = state(run)
     del content["optimizer_states"], content["lr_schedulers"]

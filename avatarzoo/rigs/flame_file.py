@@ -27,8 +27,8 @@ EDITIONS = {
 WHERE = (
     "FLAME is licensed and cannot come with AvatarZoo: register at https://flame.is.tue.mpg.de, download FLAME 2020 "
     "(generic_model.pkl), FLAME 2023 (flame2023.pkl) or FLAME 2023 Open (flame2023_Open.pkl), and set data.flame=FILE, or "
-    "put it into the folder that AVATARZOO_FLAME names. Without a licence, data=synthetic data.rig=flame_layout has a "
-    "model of the same layout."
+    "put it into the folder that AVATARZOO_FLAME names. Without a licence, data.flame=flame_layout takes AvatarZoo's "
+    "own model of the same layout, which data=synthetic data.rig=flame_layout is made with."
 )
 
 

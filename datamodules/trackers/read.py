@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from avatarzoo.datamodules.trackers.arrays import load_npz
@@ -26,9 +27,20 @@ def read_track(path: str | Path) -> FlameParameters:
         path: a file or folder of one of ``KNOWN``.
 
     Raises:
-        DataError: none of them, or a file that does not hold what its tracker writes.
+        DataError: none of them, a file that does not hold what its tracker writes, or rotations that are no radians.
     """
     path = Path(path).expanduser()
+    found = _read(path)
+    for part in ("rotation", "neck", "jaw", "eyes"):
+        turn = float(getattr(found, part).reshape(-1, 3).norm(dim=1).max())
+        if turn > 2 * math.pi:
+            raise DataError(
+                f"{path}: {part} turns by {turn:.1f} radians, at most 6.3 are expected of an axis-angle. Are these degrees?"
+            )
+    return found
+
+
+def _read(path: Path) -> FlameParameters:
     if path.is_dir():
         if any(path.glob("*.frame")) or (path / "checkpoint").is_dir():
             return read_metrical_tracker(path)
