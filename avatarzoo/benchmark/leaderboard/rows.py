@@ -327,8 +327,12 @@ def tell_apart(rows: Sequence[Row]) -> None:
             continue
         flat = [flatten(r.first["config"]) for r in twins]
         keys = [k for k in dict.fromkeys(k for f in flat for k in f) if len({repr(f.get(k)) for f in flat}) > 1]
-        for row, options in zip(twins, flat, strict=True):
-            said = [f"{key}={options[key]}" for key in keys if options.get(key) is not None][:DIFFERENCES]
+        components = {key.removesuffix(".name") for key in keys if key.endswith(".name")}
+        keys = [key for key in keys if key.endswith(".name") or key.rpartition(".")[0] not in components]
+        for row, options in zip(twins, flat, strict=True):  # of another component, other options are no news
+            said = [f"{key.removesuffix('.name')}={options[key]}" for key in keys if options.get(key) is not None][
+                :DIFFERENCES
+            ]
             row.label = f"{label} ({', '.join(said)})" if said else label
         for index, row in enumerate(twins):  # what differs may be an option that is not set
             if sum(row.label == other.label for other in twins) > 1:

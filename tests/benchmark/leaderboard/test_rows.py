@@ -50,6 +50,15 @@ def test_rows_are_best_first_and_twins_are_told_apart_by_what_differs(tmp_path: 
     assert [row.label for row in rows] == ["wave (trainer.max_steps=99)", "surf", "wave (trainer.max_steps=10)"]
 
 
+def test_twins_with_other_components_are_told_apart_by_their_names(tmp_path: Path) -> None:
+    arkit = {"seed": 0, "driver": {"name": "arkit", "gain": 2.0, "exclude": ["TongueOut"]}, "model": {"omega": 1}}
+    flame = {"seed": 0, "driver": {"name": "flame", "gain": 1.0, "expressions": 50}, "model": {"omega": 3}}
+    scored_run(tmp_path / "a", "wave", mse=20.0, config=arkit)
+    scored_run(tmp_path / "b", "wave", mse=15.0, config=flame)
+    rows = group_entries(read_entries([tmp_path])[0])[0].rows
+    assert {row.label for row in rows} == {"wave (driver=arkit, model.omega=1)", "wave (driver=flame, model.omega=3)"}
+
+
 def test_one_checkpoint_scored_twice_counts_once_the_newer_time(tmp_path: Path) -> None:
     old, new = record(), record() | {"date": "2025-01-01T00:00:00+00:00"}
     new["metrics"] = json.loads(json.dumps(new["metrics"]))
