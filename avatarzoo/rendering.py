@@ -256,9 +256,10 @@ def _take_for(model: Avatar, take: Take, summary: CaptureSummary) -> Take:
         what = {"pictures": "pictures", "tracked mesh": "tracked meshes"}.get(model.test_inputs, ", ".join(model.requires))
         by, start = (f" (driver={driver})", "train with") if driver else ("", "train recipe=pica_full")
         fits = "driver=flame" if take.arkit is None else "driver=arkit"
+        meshes = " Meshes of a capture drive this one: segment=NAME data.root=DIR." if what == "tracked meshes" else ""
         raise ConfigError(
             f"driver.source={take.name} gives {', '.join(take.signals)}, but this model is driven by {what}{by}; "
-            f"{start} {fits} to drive it by {'parameters' if take.arkit is None else 'weights'}."
+            f"{start} {fits} to drive it by {'parameters' if take.arkit is None else 'weights'}.{meshes}"
         )
     if missing:
         reads = ", ".join(wanted)

@@ -80,6 +80,11 @@ def test_what_cannot_drive_the_model_is_named(ckpt: Path, take: Path, tmp_path: 
     )
     with pytest.raises(ConfigError, match=r"driven by pictures \(driver=capture_vae\); train with driver=arkit to drive"):
         _take_for(vae, read_take(take), None)
+    volume = SimpleNamespace(requires=("mesh.vertices",), test_inputs="tracked mesh")
+    with pytest.raises(
+        ConfigError, match=r"recipe=pica_full driver=arkit to .* drive this one: segment=NAME data.root=DIR\.$"
+    ):
+        _take_for(volume, read_take(take), None)
 
 
 def test_a_tracker_s_parameters_drive_a_model_of_their_edition(tmp_path: Path) -> None:
