@@ -28,6 +28,19 @@ class Topology(Group):
     uvs: Tensor
     uv_triangles: Tensor
 
+    def vertex_uvs(self, count: int) -> Tensor:
+        """Return one UV per vertex, of those on a seam any of theirs.
+
+        Args:
+            count: of vertices.
+
+        Returns:
+            V,2 float32 in 0..1; 0 for a vertex of no triangle.
+        """
+        uv = torch.zeros(count, 2)
+        uv[self.triangles.reshape(-1).long()] = self.uvs[self.uv_triangles.reshape(-1).long()]
+        return uv
+
 
 @dataclass
 class CameraTable(Group):

@@ -16,8 +16,8 @@ import yaml
 from avatarzoo import registry
 from avatarzoo.build import build_model
 from avatarzoo.capture import CaptureSummary
+from avatarzoo.config import from_yaml
 from avatarzoo.errors import ConfigError, near_path
-from avatarzoo.later_options import complete
 from avatarzoo.models.base import Model
 
 PREFIX = "model."
@@ -147,7 +147,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Args:
         path: of a file or of a run.
     """
-    return complete(yaml.safe_load(read(path)["avatarzoo"]["config"]))
+    return from_yaml(read(path)["avatarzoo"]["config"])
 
 
 def to_yaml(config: Mapping[str, Any]) -> str:
@@ -187,7 +187,7 @@ def load(path: str | Path, plugins: Sequence[str | Path] = (), device: str | tor
     record = content["avatarzoo"]
     for plugin in plugins:
         registry.load_plugin_file(plugin)
-    config = complete(yaml.safe_load(record["config"]))
+    config = from_yaml(record["config"])
     summary = CaptureSummary.from_plain(record["summary"])
     try:
         model = build_model(config, summary)

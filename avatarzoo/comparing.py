@@ -11,7 +11,7 @@ from avatarzoo import pictures
 from avatarzoo.capture import CameraTable
 from avatarzoo.datamodules.base import Capture
 from avatarzoo.errors import ConfigError, DataError
-from avatarzoo.film import open_film
+from avatarzoo.film import check_count, open_film
 from avatarzoo.film_inputs import camera_named, check_inputs, segment_samples
 from avatarzoo.models.base import Avatar
 
@@ -70,10 +70,7 @@ def film_comparison(
     if not chosen:
         others = sorted({s.camera for s in samples})
         raise DataError(f"Camera {camera!r} has no pictures of segment {segment!r}; these have: {', '.join(others)}.")
-    if out.suffix.lower() == ".png" and len(chosen) > 1:
-        raise ConfigError(
-            f"out={out} holds one picture, and there are {len(chosen)}; give a folder, or a video such as out=avatar.mp4."
-        )
+    check_count(out, len(chosen))
     with Progress(disable=quiet) as bar, open_film(out, fps) as film:
         for sample in bar.track(chosen, description="rendering compare"):
             batch = capture.read(sample)

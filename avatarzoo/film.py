@@ -32,6 +32,22 @@ def check_name(out: Path) -> None:
         )
 
 
+def check_count(out: Path, count: int) -> None:
+    """Check that a film holds its pictures.
+
+    Args:
+        out: see ``check_name``.
+        count: of pictures.
+
+    Raises:
+        ConfigError: several, for a file of one.
+    """
+    if out.suffix.lower() == PNG and count > 1:
+        raise ConfigError(
+            f"out={out} holds one picture, and there are {count}; name a video such as avatar.mp4, a GIF or a folder."
+        )
+
+
 class Film:
     """Takes pictures one after another; see ``open_film``."""
 
@@ -65,8 +81,7 @@ class Film:
         elif suffix == GIF:
             self._pictures.append(Image.fromarray(picture))
         elif suffix == PNG:
-            if self.count:
-                raise ConfigError(f"out={self.out} holds one picture; name a video, a GIF or a folder for more.")
+            check_count(self.out, self.count + 1)
             Image.fromarray(picture).save(self.out)
         else:
             self.out.mkdir(exist_ok=True)

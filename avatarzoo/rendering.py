@@ -18,11 +18,11 @@ from avatarzoo.capture import CameraTable, CaptureSummary
 from avatarzoo.comparing import camera_of, film_comparison
 from avatarzoo.config import data_of
 from avatarzoo.datamodules.base import Capture, Sample
-from avatarzoo.datamodules.example_take import EXAMPLE, example_take
-from avatarzoo.datamodules.take import Take, read_take
+from avatarzoo.datamodules.example_take import example_take
+from avatarzoo.datamodules.take import EXAMPLE, Take, read_take
 from avatarzoo.devices import device_named
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
-from avatarzoo.film import check_name, open_film
+from avatarzoo.film import check_count, check_name, open_film
 from avatarzoo.film_inputs import camera_named, check_inputs, segment_samples
 from avatarzoo.geometry.cameras import face_to_camera, resize_intrinsics, to_camera
 from avatarzoo.geometry.framing import fit_focal, look_at
@@ -134,6 +134,7 @@ def render(
     take = None if source is None else _take_for(model, _read_take(source, summary, edition), summary).at(frames, fps)
     if take is not None:
         count = len(next(iter(take.signals.values())))
+    check_count(out, count)
     poses = path_poses(path, camera, summary, count, yaw, pitch)
     if framing == "head":  # a dolly changes the distance: it is framed where it starts
         points = summary.neutral_vertices @ summary.head_pose[:, :3].T + summary.head_pose[:, 3]

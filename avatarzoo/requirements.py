@@ -28,9 +28,9 @@ def check_model(model: Model, name: str, capture: Capture, data_name: str) -> No
     """
     driver = getattr(model, "driver", None)
     if isinstance(driver, Driver):
-        known = {kind: registry.get("driver", kind).requires for kind in registry.names("driver")}
+        others = [kind for kind in registry.names("driver") if kind != driver.registered_name]
+        known = {kind: registry.get("driver", kind).requires for kind in others}
         fed = [f"driver={kind}" for kind, requires in known.items() if requires and not _missing(requires, capture)]
-        fed = [one for one in fed if one != f"driver={driver.registered_name}"]
         hint = f" What data={data_name} can feed: {', '.join(fed)}." if fed else ""
         have = [p.rpartition(".")[2] for p in driver.requires if _provided(p, capture.provides)]
         if have and "parts" in registry.options(type(driver)):

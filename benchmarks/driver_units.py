@@ -82,9 +82,7 @@ def train(model: PiCA, frames: list[HeadBatch], vertex_std: float, steps: int) -
 
 
 def errors(summary: CaptureSummary, found: Tensor, batches: list[HeadBatch]) -> dict[str, float]:
-    topology = summary.topology
-    uv = torch.zeros(len(summary.vertex_mean), 2)
-    uv[topology.triangles.reshape(-1).long()] = topology.uvs[topology.uv_triangles.reshape(-1).long()]
+    uv = summary.topology.vertex_uvs(len(summary.vertex_mean))
     regions: dict[str, Any] = {name: summary.region_at(name, uv) for name in ("eyes", "mouth")}
     regions["rest"] = ~(regions["eyes"] | regions["mouth"])
     squares = (found - collate(batches).mesh.vertices).square().sum(-1)

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avatarzoo.datamodules.take import Take
+from avatarzoo.datamodules.take import EXAMPLE, Take
 from avatarzoo.rigs.arkit import ARKIT_NAMES
 
-EXAMPLE = "example"  #: value of driver.source that asks for it
 FPS = 25
 
 #: ARKit weights that move: seconds at which they peak, how long they take to rise and to fall, and the peak.

@@ -286,7 +286,6 @@ class Monocular(Multiface):
             self.mesh, self.camera_table, train, self.textures.read, masks, self.arkit, self.tables, ids, self.flame
         )
         if self.flame:
-            made.neutral_flame = {name: value[made.neutral_frame] for name, value in self.flame.items()}
             made.flame_edition = self.layout.flame.edition  # type: ignore[attr-defined]
         return made
 

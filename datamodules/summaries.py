@@ -111,6 +111,7 @@ def summarise(
         head_pose=torch.from_numpy(mesh.poses[neutral]),
         tables=tables,
         neutral_arkit=None if arkit is None else torch.from_numpy(arkit[neutral]),
+        neutral_flame={name: value[ids[neutral]] for name, value in flame.items()} if flame else None,
         neutral_frame=ids[neutral],
         train_frames=torch.tensor(rows),
         motion_per_unit=statistics.motion_by_signal(weights, parameters, lambda: map(mesh.vertices, frames)),

@@ -121,10 +121,10 @@ class Synthetic(Capture):
             *("mesh", "mesh.vertices", "mesh.head_pose", "texture", "texture.average", "texture.coverage"),
             *("driving", "driving.frame", "driving.arkit", "meta"),
         }
-        if not self.layout:
-            self.stand_ins = {"driving.flame": "data.rig=flame_layout"}
-        else:
+        if self.layout:
             self.provides |= {"driving.flame.expression", "driving.flame.jaw", "driving.flame.eyes"}
+        else:
+            self.stand_ins = {"driving.flame": "data.rig=flame_layout"}
         self._frame_ids = {frame: i for i, frame in enumerate(frames)}
         self.arkit = torch.tensor(self.performance.arkit, dtype=torch.float32)
         self.head_pose = torch.tensor(self.performance.head_pose, dtype=torch.float32)

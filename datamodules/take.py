@@ -15,6 +15,7 @@ from avatarzoo.datamodules.trackers.read import KNOWN, read_track
 from avatarzoo.errors import ConfigError, DataError, did_you_mean
 
 _TIMECODE = re.compile(r"(\d+):(\d+):(\d+):(\d+(?:\.\d+)?)")
+EXAMPLE = "example"  #: value of driver.source that asks for the take that comes with AvatarZoo (``example_take``)
 SUFFIXES = (".csv", ".npz", ".json")  # of files that hold a take
 COUNTER = 60.0  # frames of Live Link Face's timecode per second
 
@@ -86,7 +87,7 @@ def read_take(path: str | Path) -> Take:
     path = Path(path).expanduser()
     if not path.exists():
         near = [p.name for p in path.parent.iterdir() if p.is_dir() or p.suffix in SUFFIXES] if path.parent.is_dir() else []
-        raise ConfigError(f"driver.source={path} does not exist.{did_you_mean(path.name, ['example', *near])}")
+        raise ConfigError(f"driver.source={path} does not exist.{did_you_mean(path.name, [EXAMPLE, *near])}")
     if path.suffix.lower() == ".csv":
         return read_arkit_take(path)
     if path.is_dir() or path.suffix.lower() in (".npz", ".json"):

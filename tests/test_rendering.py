@@ -160,6 +160,12 @@ def test_a_comparison_shows_truth_avatar_and_error_of_a_held_out_segment(ckpt: P
     assert right[apart == 0].max(initial=0) == 0 and right.sum(-1)[apart > 0.2].min(initial=765) > 300
 
 
+def test_one_file_for_several_pictures_is_refused_before_any_is_rendered(ckpt: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds one picture, and there are 5"):
+        render(ckpt, out=tmp_path / "x.png", frames=5, quiet=True, device="cpu")
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_a_comparison_needs_what_the_avatar_reads(tmp_path: Path) -> None:
     driven = driven_capture.write_checkpoint(tmp_path / "arkit.ckpt", "arkit")
     with pytest.raises(ConfigError, match=r"needs driving.arkit, which the segment does not give"):

@@ -43,8 +43,7 @@ class TrackedMeshLoss(LossTerm):
     def bind(self, summary: CaptureSummary) -> None:
         """Find the vertices outside the excluded regions and each one's factor."""
         topology = summary.topology
-        uv = torch.zeros(len(summary.vertex_mean), 2)
-        uv[topology.triangles.reshape(-1).long()] = topology.uvs[topology.uv_triangles.reshape(-1).long()]
+        uv = topology.vertex_uvs(len(summary.vertex_mean))
         named = {"exclude": self.exclude, "region_weights": list(self.region_weights)}
         for option, names in named.items():
             unknown = [name for name in names if name not in summary.regions]

@@ -330,9 +330,8 @@ def tell_apart(rows: Sequence[Row]) -> None:
         components = {key.removesuffix(".name") for key in keys if key.endswith(".name")}
         keys = [key for key in keys if key.endswith(".name") or key.rpartition(".")[0] not in components]
         for row, options in zip(twins, flat, strict=True):  # of another component, other options are no news
-            said = [f"{key.removesuffix('.name')}={options[key]}" for key in keys if options.get(key) is not None][
-                :DIFFERENCES
-            ]
+            given = [key for key in keys if options.get(key) is not None][:DIFFERENCES]
+            said = [f"{key.removesuffix('.name')}={options[key]}" for key in given]
             row.label = f"{label} ({', '.join(said)})" if said else label
         for index, row in enumerate(twins):  # what differs may be an option that is not set
             if sum(row.label == other.label for other in twins) > 1:
